@@ -11,14 +11,19 @@ struct error_row {
 
 static const struct error_row error_rows[] = {
 #define ERROR_ROW(row_name, number, grpc, row_exit, row_text)                                      \
-	[number] = {.name = #row_name, .text = (row_text), .grpc_status = (grpc), .exit_code = (row_exit)},
+	[number] = {.name = #row_name,                                                             \
+		    .text = (row_text),                                                            \
+		    .grpc_status = (grpc),                                                         \
+		    .exit_code = (row_exit)},
 	ERROR_TABLE(ERROR_ROW)
 #undef ERROR_ROW
 };
 
 /* What a number outside the table looks like: the same to every caller as an internal error. */
-static const struct error_row error_unknown = {
-	.name = "UNKNOWN", .text = "unknown error", .grpc_status = 13, .exit_code = 1};
+static const struct error_row error_unknown = {.name = "UNKNOWN",
+					       .text = "unknown error",
+					       .grpc_status = 13,
+					       .exit_code = 1};
 
 static const struct error_row *error_row(enum error e)
 {

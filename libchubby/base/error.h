@@ -8,6 +8,8 @@
 #ifndef CHUBBY_BASE_ERROR_H
 #define CHUBBY_BASE_ERROR_H
 
+/* A table for people keeps its columns. */
+/* clang-format off */
 /*      name                  number gRPC exit  text */
 #define ERROR_TABLE(X)                                                                             \
 	X(OK,                      0,  0,  0, "ok")                                                 \
@@ -50,6 +52,7 @@
 	X(MALFORMED,              37,  3,  1, "malformed message")                                  \
 	X(GUARD_FAILED,           38, 10,  1, "a guard of the multi-operation does not hold")       \
 	X(WRONG_KIND,             39,  9,  1, "not possible on this kind of node")
+/* clang-format on */
 
 enum error {
 #define ERROR_ENUM(name, number, grpc, exit_code, text) ERROR_##name = (number),

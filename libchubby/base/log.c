@@ -56,8 +56,8 @@ void log_write(enum log_level level, const char *format, ...)
 
 	if (level > most_verbose_level)
 		return;
-	n = snprintf(line, room, "%s %s%s", level_name(level), line_prefix != NULL ? line_prefix : "",
-		     line_prefix != NULL ? ": " : "");
+	n = snprintf(line, room, "%s %s%s", level_name(level),
+		     line_prefix != NULL ? line_prefix : "", line_prefix != NULL ? ": " : "");
 	head = n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
 
 	/* What %m means is the caller's errno. */

@@ -126,7 +126,8 @@ uint32_t value_command_count(const struct value *v)
 
 bool value_equal(const struct value *a, const struct value *b)
 {
-	return a == b || (a->checksum == b->checksum && bytes_equal(value_bytes(a), value_bytes(b)));
+	return a == b ||
+	       (a->checksum == b->checksum && bytes_equal(value_bytes(a), value_bytes(b)));
 }
 
 bool value_next(const struct value *v, size_t *cursor, struct bytes *ret_command)

@@ -151,7 +151,8 @@ static void bytes_hash_is_stable(void **state)
 	assert_true(bytes_hash(BYTES_NONE) == UINT64_C(0x2d06800538d394c2));
 	assert_true(bytes_hash(text("")) == UINT64_C(0x2d06800538d394c2));
 	assert_true(bytes_hash(text("chubby")) == UINT64_C(0xe72768f7c34616f8));
-	assert_true(bytes_hash((struct bytes){large, sizeof(large)}) == UINT64_C(0xd33dd80b46f60e50));
+	assert_true(bytes_hash((struct bytes){large, sizeof(large)}) ==
+		    UINT64_C(0xd33dd80b46f60e50));
 }
 
 /* A buffer grows to its maximum and not by a byte beyond; a refusal changes nothing. */
