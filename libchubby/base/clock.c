@@ -1,7 +1,7 @@
 #include "clock.h"
 
 #include "check.h"
-#include "time.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <sys/random.h>
