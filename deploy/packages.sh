@@ -37,8 +37,8 @@ packages_ensure()
 	local missing as_root=()
 
 	if ! packages_is_debian; then
-		printf 'This is no Debian, so nothing is installed. Needed, by their Debian names:\n  %s\n' \
-			"$*" >&2
+		printf 'This is no Debian, so nothing is installed. Needed, by Debian names:\n' >&2
+		printf '  %s\n' "$*" >&2
 		return 0
 	fi
 	mapfile -t missing < <(packages_missing "$@")
@@ -47,8 +47,8 @@ packages_ensure()
 	fi
 	if [ "$(id -u)" -ne 0 ]; then
 		if ! sudo -n true 2>/dev/null; then
-			printf 'Packages are missing, and neither root nor sudo is at hand. Please run:\n' >&2
-			printf '  apt-get update && apt-get install -y --no-install-recommends %s\n' \
+			printf 'Packages are missing, and neither root nor sudo is at hand.\n' >&2
+			printf 'As root:\n  apt-get update\n  apt-get install -y %s\n' \
 				"${missing[*]}" >&2
 			return 1
 		fi
