@@ -1,0 +1,598 @@
+/*
+ * A replica's process: what daemon/replica.c does around paxos and cell, with simulated time,
+ * disk and network.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+#define LEASE_NS (400 * NS_PER_MS)
+#define HEARTBEAT_NS (100 * NS_PER_MS)
+#define STALL_NS NS_PER_S
+#define SERVE_MAX 64 /* slots in an answer to LEARN */
+#define DRAIN_MAX 64 /* rounds after one event: more is an endless loop */
+
+int64_t sim_host_now(const struct host *h)
+{
+	return sim_clock_local(&h->clock, h->world->now_ns);
+}
+
+bool sim_host_leased(const struct host *h)
+{
+	return h->state != HOST_DOWN && paxos_role(h->paxos) == PAXOS_MASTER &&
+	       sim_host_now(h) < paxos_lease_until(h->paxos);
+}
+
+bool sim_host_serves(const struct host *h)
+{
+	enum sim_mutant mutant = h->world->options->mutant;
+
+	if (h->state != HOST_UP || paxos_role(h->paxos) != PAXOS_MASTER || h->resigned)
+		return false;
+	if (h->epoch.n == 0 && mutant != MUTANT_EPOCH_IGNORED)
+		return false;
+	return sim_host_leased(h) || mutant == MUTANT_READ_WITHOUT_LEASE;
+}
+
+/* ---- applying ------------------------------------------------------------------------------- */
+
+/* Whether the newest epoch of the state is this process's mastership. */
+static void epoch_recognise(struct host *h)
+{
+	const struct cell_meta *meta = cell_meta(h->cell);
+
+	if (h->paxos != NULL && paxos_role(h->paxos) == PAXOS_MASTER &&
+	    replica_equal(meta->master, h->id) &&
+	    ballot_equal(meta->master_ballot, paxos_ballot(h->paxos)))
+		h->epoch = meta->epoch;
+}
+
+static void apply_command(struct host *h, struct bytes command)
+{
+	struct world *w = h->world;
+	struct outcome outcome;
+	struct arena arena;
+	struct entry entry;
+
+	arena_init(&arena, VALUE_MAX_BYTES * 4);
+	memset(&entry, 0, sizeof(entry));
+	if (codec_decode_entry(command, &arena, &entry) != ERROR_OK) {
+		sim_fail(w, "r%u: a command in the log cannot be decoded", h->id.n);
+	} else {
+		cell_apply(h->cell, &entry, &outcome);
+		sim_check_applied(h, &entry, &outcome);
+		if (entry.kind == ENTRY_EPOCH)
+			epoch_recognise(h);
+		sim_serve_applied(h, &entry, &outcome);
+	}
+	arena_release(&arena);
+}
+
+static void apply_slot(struct host *h, struct slot slot, const struct value *value)
+{
+	struct bytes command;
+	size_t cursor = 0;
+
+	if (slot.n != h->applied.n + 1) {
+		sim_fail(h->world, "r%u applies slot %llu after %llu", h->id.n,
+			 (unsigned long long)slot.n, (unsigned long long)h->applied.n);
+		return;
+	}
+	sim_hash(h->world, h->index, slot.n, value_checksum(value));
+	sim_trace(h->world, "r%u applies slot %llu (%u commands)", h->id.n,
+		  (unsigned long long)slot.n, value_command_count(value));
+	sim_check_chosen(h, slot, value);
+	h->applied = slot;
+	while (value_next(value, &cursor, &command))
+		apply_command(h, command);
+}
+
+/* ---- what paxos asks for -------------------------------------------------------------------- */
+
+enum error sim_host_propose(struct host *h, const struct entry *e)
+{
+	struct buffer bytes;
+	enum error error;
+
+	buffer_init(&bytes, VALUE_MAX_BYTES);
+	error = codec_encode_entry(e, &bytes);
+	CHECK(error == ERROR_OK);
+	error = paxos_propose(h->paxos, sim_host_now(h), buffer_view(&bytes));
+	buffer_release(&bytes);
+	return error;
+}
+
+static void propose_epoch(struct host *h)
+{
+	struct entry e;
+
+	memset(&e, 0, sizeof(e));
+	e.kind = ENTRY_EPOCH;
+	e.wall_unix_ms = h->wall_offset_ms + sim_host_now(h) / NS_PER_MS;
+	e.epoch.master = h->id;
+	e.epoch.ballot = paxos_ballot(h->paxos);
+	if (sim_host_propose(h, &e) != ERROR_OK)
+		sim_fail(h->world, "r%u cannot propose its epoch entry", h->id.n);
+}
+
+static void send_messages(struct host *h, const struct paxos_output *out)
+{
+	for (uint32_t i = 0; i < out->message_count; i++) {
+		struct paxos_message m = out->messages[i].message;
+
+		if (m.kind == PAXOS_PROMISE &&
+		    h->world->options->mutant == MUTANT_EMPTY_PROMISE) {
+			m.accepted_count = 0;
+			m.accepted = NULL;
+		}
+		sim_net_send(h, out->messages[i].to, &m);
+	}
+}
+
+static void serve_log(struct host *h, const struct paxos_serve *serve)
+{
+	struct world *w = h->world;
+
+	sim_push(w, &(struct sim_event){.at_ns = w->now_ns +
+						 rng_between(&w->disk_rng, 0, 5 * NS_PER_MS),
+					.kind = EVENT_READ_LOG,
+					.target = h->index,
+					.process = h->process,
+					.payload = mem_dup(serve, sizeof(*serve))});
+}
+
+/* Does one output; true if paxos was called again meanwhile. */
+static bool drain_once(struct host *h)
+{
+	const struct paxos_output *out = paxos_output(h->paxos);
+	bool elected = out->elected, deposed = out->deposed;
+
+	if (out->note != NULL)
+		sim_trace(h->world, "r%u: %s", h->id.n, out->note);
+	for (uint32_t i = 0; i < out->write_count; i++)
+		sim_disk_write(h, &out->writes[i]);
+	send_messages(h, out);
+	for (uint32_t i = 0; i < out->chosen_count; i++)
+		apply_slot(h, out->chosen[i].slot, out->chosen[i].value);
+	for (uint32_t i = 0; i < out->serve_count; i++)
+		serve_log(h, &out->serve_log[i]);
+	if (out->snapshot_from.n != 0)
+		sim_fail(h->world, "r%u wants a snapshot, though no log was trimmed that far",
+			 h->id.n);
+	if (deposed)
+		sim_serve_deposed(h);
+	if (h->world->options->mutant == MUTANT_PERSISTED_EARLY &&
+	    h->disk.submitted > h->disk.reported) {
+		h->disk.reported = h->disk.submitted;
+		paxos_persisted(h->paxos, sim_host_now(h), h->disk.submitted);
+		if (!elected)
+			return true;
+	}
+	if (!elected || paxos_role(h->paxos) != PAXOS_MASTER)
+		return false;
+	sim_hash(h->world, h->index, paxos_ballot(h->paxos).round, 0);
+	sim_trace(h->world, "r%u is elected", h->id.n);
+	h->world->elections++;
+	propose_epoch(h);
+	return true;
+}
+
+static void tick_schedule(struct host *h)
+{
+	struct world *w = h->world;
+	int64_t at_ns = sim_clock_true(&h->clock, paxos_next_tick(h->paxos));
+
+	if (at_ns < w->now_ns)
+		at_ns = w->now_ns;
+	if (at_ns >= h->tick_at_ns)
+		return;
+	h->tick_at_ns = at_ns;
+	sim_push(w, &(struct sim_event){.at_ns = at_ns,
+					.kind = EVENT_TICK,
+					.target = h->index,
+					.process = h->process});
+}
+
+void sim_host_drain(struct host *h)
+{
+	uint32_t rounds = 0;
+
+	while (drain_once(h) && !h->world->failed)
+		if (++rounds > DRAIN_MAX)
+			sim_fail(h->world, "r%u: paxos never comes to rest", h->id.n);
+	sim_check_step(h);
+	tick_schedule(h);
+}
+
+/* ---- start and stop ------------------------------------------------------------------------- */
+
+/* The cell as the disk has it: saved rows, then the log from there. */
+static void state_recover(struct host *h, struct slot chosen)
+{
+	struct sim_disk *d = &h->disk;
+
+	h->cell = sim_disk_load(h->world, d);
+	h->applied = d->state.slot;
+	if (h->world->failed)
+		return;
+	sim_check_loaded(h);
+	if (h->world->options->mutant == MUTANT_STATE_AHEAD && h->applied.n > d->trimmed.n)
+		h->applied.n--;
+	while (h->applied.n < chosen.n && !h->world->failed) {
+		struct slot next = slot_next(h->applied);
+
+		if (next.n > d->newest.n || d->log[next.n].value == NULL)
+			sim_fail(h->world, "r%u: slot %llu is chosen and not in its log", h->id.n,
+				 (unsigned long long)next.n);
+		else
+			apply_slot(h, next, d->log[next.n].value);
+	}
+}
+
+static void memory_recover(struct host *h, struct paxos_recovered *ret_recovered)
+{
+	struct sim_disk *d = &h->disk;
+	enum sim_mutant mutant = h->world->options->mutant;
+
+	memset(ret_recovered, 0, sizeof(*ret_recovered));
+	ret_recovered->durable = d->durable;
+	ret_recovered->durable.trimmed = d->trimmed;
+	/* State above the log's newest slot proves that the log went back. */
+	ret_recovered->memory = d->blank || d->state.slot.n > d->newest.n ? PAXOS_MEMORY_LOST
+				: d->doubtful ? PAXOS_MEMORY_DOUBTFUL
+					      : PAXOS_MEMORY_WHOLE;
+	ret_recovered->newest = d->newest;
+	ret_recovered->tail = mem_zalloc((d->newest.n + 1) * sizeof(*ret_recovered->tail));
+	for (uint64_t n = d->durable.chosen.n + 1; n <= d->newest.n; n++) {
+		if (d->log[n].value == NULL)
+			continue;
+		ret_recovered->tail[ret_recovered->tail_count++] = (struct paxos_accepted){
+			.slot = {n},
+			.ballot = d->log[n].ballot,
+			.value = value_ref(d->log[n].value),
+		};
+	}
+	if (mutant == MUTANT_PROMISE_FORGOTTEN)
+		ret_recovered->durable.promised = BALLOT_NONE;
+	if (mutant == MUTANT_PROMISE_FORGOTTEN || mutant == MUTANT_NO_RESTART_WAIT)
+		ret_recovered->durable.longest_lease_ns = 0;
+}
+
+static void config_fill(struct host *h, struct paxos_config *ret_config)
+{
+	struct world *w = h->world;
+
+	memset(ret_config, 0, sizeof(*ret_config));
+	ret_config->self = h->id;
+	ret_config->incarnation = h->incarnation;
+	ret_config->lease_ns = LEASE_NS;
+	ret_config->heartbeat_ns = HEARTBEAT_NS;
+	ret_config->drift_ppm = DRIFT_PPM_DEFAULT;
+	ret_config->stall_ns = STALL_NS;
+	ret_config->membership.count = w->options->replicas;
+	for (uint32_t i = 0; i < w->options->replicas; i++)
+		ret_config->membership.members[i] = (struct paxos_member){
+			.replica = w->hosts[i].id,
+			.incarnation = w->hosts[i].incarnation,
+			.voting = true,
+		};
+}
+
+static void timers_start(struct host *h)
+{
+	struct world *w = h->world;
+	struct sim_event e = {.target = h->index, .process = h->process};
+
+	e.kind = EVENT_SAVE;
+	e.at_ns = w->now_ns + rng_between(&w->disk_rng, 0, 2 * NS_PER_S);
+	sim_push(w, &e);
+	e.kind = EVENT_CHORES;
+	e.at_ns = w->now_ns + rng_between(&w->host_rng, 0, 500 * NS_PER_MS);
+	sim_push(w, &e);
+}
+
+void sim_host_start(struct host *h)
+{
+	struct world *w = h->world;
+	struct paxos_recovered recovered;
+	struct paxos_config config;
+
+	CHECK(h->state == HOST_DOWN && h->paxos == NULL && h->cell == NULL);
+	h->process++;
+	h->state = HOST_UP;
+	h->tick_at_ns = TIME_NEVER;
+	h->resigned = false;
+	h->storage_failed = false;
+	h->epoch.n = 0;
+	h->wall_offset_ms = INT64_C(1700000000000) + rng_between(&w->host_rng, -3600000, 3600000);
+	sim_hash(w, h->index, h->process, h->disk.newest.n);
+	sim_trace(w, "r%u starts, life %u: promised %llu.%u, state %llu, chosen %llu, newest %llu%s",
+		  h->id.n, h->process, (unsigned long long)h->disk.durable.promised.round,
+		  h->disk.durable.promised.replica.n, (unsigned long long)h->disk.state.slot.n,
+		  (unsigned long long)h->disk.durable.chosen.n,
+		  (unsigned long long)h->disk.newest.n, h->disk.doubtful ? ", doubtful" : "");
+	config_fill(h, &config);
+	memory_recover(h, &recovered);
+	state_recover(h, recovered.durable.chosen);
+	recovered.applied = h->applied;
+	h->paxos = paxos_new(&config, &recovered, rng_next(&w->host_rng), sim_host_now(h));
+	free(recovered.tail);
+	timers_start(h);
+	sim_net_started(h);
+	sim_host_drain(h);
+}
+
+static void process_release(struct host *h)
+{
+	paxos_free(h->paxos);
+	cell_free(h->cell);
+	h->paxos = NULL;
+	h->cell = NULL;
+	h->pending_count = 0;
+	for (uint32_t i = 0; i < h->backlog_count; i++)
+		sim_event_release(&h->backlog[i]);
+	h->backlog_count = 0;
+}
+
+void sim_host_crash(struct host *h)
+{
+	struct world *w = h->world;
+
+	CHECK(h->state != HOST_DOWN);
+	sim_hash(w, h->index, h->process, h->disk.queued);
+	sim_trace(w, "r%u crashes", h->id.n);
+	process_release(h);
+	h->state = HOST_DOWN;
+	sim_disk_crash(h);
+	if (w->options->mutant == MUTANT_ACCEPTS_LOST) {
+		struct ballot promised = h->disk.durable.promised;
+
+		sim_disk_rollback(&h->disk, w->now_ns - 300 * NS_PER_MS);
+		h->disk.durable.promised = promised;
+		if (h->disk.state.slot.n > h->disk.newest.n)
+			h->disk.newest = h->disk.state.slot;
+	}
+}
+
+static void disk_format(struct host *h)
+{
+	struct cell_genesis genesis = {.cell_id_high = 1, .cell_id_low = 2};
+	struct cell *c;
+
+	sim_disk_init(&h->disk);
+	genesis.name = bytes_of_text("sim");
+	c = cell_new(&genesis);
+	sim_disk_save_begin(&h->disk, c, (struct slot){0});
+	sim_disk_save_end(&h->disk);
+	cell_free(c);
+}
+
+void sim_host_blank(struct host *h)
+{
+	CHECK(h->state == HOST_DOWN);
+	sim_disk_release(&h->disk);
+	disk_format(h);
+	h->disk.blank = true;
+}
+
+void sim_host_init(struct host *h, struct world *w, uint32_t index)
+{
+	memset(h, 0, sizeof(*h));
+	h->world = w;
+	h->index = index;
+	h->id.n = index + 1;
+	h->incarnation = (struct incarnation){rng_next(&w->host_rng), rng_next(&w->host_rng)};
+	disk_format(h);
+}
+
+void sim_host_release(struct host *h)
+{
+	process_release(h);
+	free(h->pending);
+	free(h->backlog);
+	sim_disk_release(&h->disk);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static void on_message(struct host *h, struct sim_event *e)
+{
+	struct paxos_message *m = e->payload;
+	enum sim_mutant mutant = h->world->options->mutant;
+
+	if (m->kind == PAXOS_VERDICT &&
+	    (mutant == MUTANT_PROMISE_FORGOTTEN || mutant == MUTANT_ACCEPTS_LOST))
+		m->granted = true;
+	paxos_step(h->paxos, sim_host_now(h), h->world->hosts[e->source].id, m);
+	sim_host_drain(h);
+}
+
+static void on_learn(struct host *h, struct sim_event *e)
+{
+	struct codec_learn *l = e->payload;
+
+	paxos_learned(h->paxos, sim_host_now(h), h->world->hosts[e->source].id, l->entries,
+		      l->entry_count, l->chosen, l->trimmed);
+	sim_host_drain(h);
+}
+
+/* The store's part in catch-up: what is durable, read apart from the loop. */
+static void on_read_log(struct host *h, struct sim_event *e)
+{
+	const struct paxos_serve *serve = e->payload;
+	struct sim_disk *d = &h->disk;
+	struct codec_learn *l = mem_zalloc(sizeof(*l));
+
+	l->entries = mem_zalloc(SERVE_MAX * sizeof(*l->entries));
+	l->chosen = paxos_chosen(h->paxos);
+	l->trimmed = d->trimmed;
+	for (uint64_t n = serve->from.n; n <= serve->through.n && n <= d->newest.n; n++) {
+		if (d->log[n].value == NULL || l->entry_count == SERVE_MAX)
+			break;
+		l->entries[l->entry_count++] = (struct paxos_accepted){
+			.slot = {n},
+			.ballot = d->log[n].ballot,
+			.value = value_ref(d->log[n].value),
+		};
+	}
+	sim_net_send_learn(h, serve->to, l);
+}
+
+/* Trims what the state covers and every other replica has, so that nobody needs a snapshot. */
+static void trim(struct host *h)
+{
+	struct world *w = h->world;
+	uint64_t through = h->disk.state.slot.n;
+	uint64_t keep = (uint64_t)rng_between(&w->disk_rng, 0, 100);
+
+	for (uint32_t i = 0; i < w->options->replicas; i++)
+		if (w->hosts[i].disk.durable.chosen.n < through)
+			through = w->hosts[i].disk.durable.chosen.n;
+	if (through <= keep || through - keep <= h->disk.trimmed.n)
+		return;
+	sim_disk_trim(&h->disk, (struct slot){through - keep});
+	paxos_trimmed(h->paxos, h->disk.trimmed);
+	sim_host_drain(h);
+}
+
+static void on_save(struct host *h, struct sim_event *e)
+{
+	struct world *w = h->world;
+	struct sim_event next = *e;
+
+	if (e->kind == EVENT_SAVED && h->disk.synced < h->disk.save_after) {
+		next.at_ns = w->now_ns + 5 * NS_PER_MS;
+	} else if (e->kind == EVENT_SAVED) {
+		sim_disk_save_end(&h->disk);
+		if (w->options->profile->trims && rng_chance(&w->disk_rng, 300000))
+			trim(h);
+		next.kind = EVENT_SAVE;
+		next.at_ns = w->now_ns + rng_between(&w->disk_rng, 0, 3 * NS_PER_S);
+	} else {
+		sim_disk_save_begin(&h->disk, h->cell, h->applied);
+		next.kind = EVENT_SAVED;
+		next.at_ns = w->now_ns + rng_between(&w->disk_rng, NS_PER_MS, 50 * NS_PER_MS);
+	}
+	sim_push(w, &next);
+}
+
+static void on_disk(struct host *h)
+{
+	uint64_t number;
+
+	/* A sync that failed covered nothing, for all that anybody knows. */
+	if (h->storage_failed)
+		return;
+	number = sim_disk_synced(h);
+	sim_hash(h->world, h->index, number, h->disk.newest.n);
+	if (h->state == HOST_PAUSED || number <= h->disk.reported)
+		return;
+	h->disk.reported = number;
+	paxos_persisted(h->paxos, sim_host_now(h), number);
+	sim_host_drain(h);
+}
+
+static void on_tick(struct host *h)
+{
+	h->tick_at_ns = TIME_NEVER;
+	if (sim_host_now(h) >= paxos_next_tick(h->paxos))
+		paxos_tick(h->paxos, sim_host_now(h));
+	sim_host_drain(h);
+}
+
+static void backlog_push(struct host *h, struct sim_event *e)
+{
+	if (h->backlog_count == h->backlog_capacity) {
+		h->backlog_capacity = h->backlog_capacity * 2 + 64;
+		h->backlog = mem_realloc_array(h->backlog, h->backlog_capacity,
+					       sizeof(*h->backlog));
+	}
+	h->backlog[h->backlog_count++] = *e;
+	e->payload = NULL;
+}
+
+void sim_host_event(struct host *h, struct sim_event *e)
+{
+	if (h->state == HOST_DOWN || (e->process != 0 && e->process != h->process))
+		return;
+	/* A stopped process's disk goes on; it hears of it later. */
+	if (h->state == HOST_PAUSED && e->kind != EVENT_DISK) {
+		backlog_push(h, e);
+		return;
+	}
+	switch (e->kind) {
+	case EVENT_MESSAGE: on_message(h, e); break;
+	case EVENT_LEARN: on_learn(h, e); break;
+	case EVENT_READ_LOG: on_read_log(h, e); break;
+	case EVENT_DISK: on_disk(h); break;
+	case EVENT_TICK: on_tick(h); break;
+	case EVENT_REQUEST: sim_serve_request(h, e->payload); break;
+	case EVENT_SAVE:
+	case EVENT_SAVED: on_save(h, e); break;
+	case EVENT_CHORES: sim_serve_chores(h); break;
+	case EVENT_STOP: sim_fault_stopped(h->world, h); break;
+	case EVENT_CONNECTED:
+		paxos_peer_connected(h->paxos, sim_host_now(h), h->world->hosts[e->source].id);
+		sim_host_drain(h);
+		break;
+	default: CHECK_UNREACHABLE("an event that is not a host's");
+	}
+}
+
+/* A loop that was late reads what its peers sent before it looks at its timers. */
+static void backlog_handle(struct host *h, struct sim_event *events, uint32_t count, bool ticks)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if ((events[i].kind == EVENT_TICK) != ticks)
+			continue;
+		if (!h->world->failed)
+			sim_host_event(h, &events[i]);
+		sim_event_release(&events[i]);
+	}
+}
+
+void sim_host_resume(struct host *h)
+{
+	struct sim_event *events = h->backlog;
+	uint32_t count = h->backlog_count;
+
+	CHECK(h->state == HOST_PAUSED);
+	sim_trace(h->world, "r%u goes on, %u events late", h->id.n, count);
+	h->state = HOST_UP;
+	h->backlog = NULL;
+	h->backlog_count = 0;
+	h->backlog_capacity = 0;
+	backlog_handle(h, events, count, false);
+	if (h->state == HOST_UP && h->disk.synced > h->disk.reported) {
+		h->disk.reported = h->disk.synced;
+		paxos_persisted(h->paxos, sim_host_now(h), h->disk.synced);
+		sim_host_drain(h);
+	}
+	backlog_handle(h, events, count, true);
+	free(events);
+}
+
+void sim_host_resign(struct host *h)
+{
+	struct world *w = h->world;
+
+	CHECK(h->state == HOST_UP);
+	sim_trace(w, "r%u resigns", h->id.n);
+	h->resigned = true;
+	sim_serve_deposed(h);
+	paxos_resign(h->paxos, sim_host_now(h));
+	sim_host_drain(h);
+	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + 300 * NS_PER_MS,
+					.kind = EVENT_STOP,
+					.target = h->index,
+					.process = h->process});
+}
+
+void sim_host_storage_failed(struct host *h)
+{
+	CHECK(h->state == HOST_UP);
+	sim_trace(h->world, "r%u: its storage fails", h->id.n);
+	h->storage_failed = true;
+	paxos_storage_failed(h->paxos, sim_host_now(h));
+	sim_host_drain(h);
+}

@@ -1,0 +1,220 @@
+/*
+ * sim: runs seeds, prints what they violated, or a hash of the story.
+ *
+ * Last line of standard output: the trace hash for one seed, the tally for many. Exit code 1 when
+ * an invariant was violated, 2 for wrong arguments. With --mutant, a violation is what is wanted:
+ * exit code 0 as soon as one is found.
+ */
+#include "sim.h"
+
+#include "base/clock.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define UNTIL_DEFAULT_NS (60 * NS_PER_S)
+#define UNTIL_MIN_S 20
+#define UNTIL_MAX_S 3000
+#define CLIENTS_DEFAULT 8
+
+struct arguments {
+	struct sim_options options;
+	uint64_t first, last;
+};
+
+struct tally {
+	uint64_t passed, failed, steps, elections, acked, hash;
+	int64_t simulated_ns;
+};
+
+/* What an assertion inside the libraries must still be able to say. */
+static char replay_command[256];
+
+static void on_abort(int signal_number)
+{
+	const char *text = "aborted; replay: ";
+
+	(void)signal_number;
+	if (write(STDOUT_FILENO, text, strlen(text)) < 0 ||
+	    write(STDOUT_FILENO, replay_command, strlen(replay_command)) < 0 ||
+	    write(STDOUT_FILENO, "\n", 1) < 0)
+		_exit(1);
+	_exit(1);
+}
+
+static void replay_prepare(const struct arguments *a, uint64_t seed)
+{
+	const struct sim_options *o = &a->options;
+	char mutant[24] = "";
+
+	if (o->mutant != MUTANT_NONE)
+		snprintf(mutant, sizeof(mutant), " --mutant %d", (int)o->mutant);
+	snprintf(replay_command, sizeof(replay_command),
+		 "sim --seed %" PRIu64 " --profile %s --until %ds --replicas %u --clients %u%s", seed,
+		 o->profile->name, (int)(o->until_ns / NS_PER_S), o->replicas, o->clients, mutant);
+}
+
+static void run_seed(const struct arguments *a, uint64_t seed, struct tally *t)
+{
+	struct world *w = mem_zalloc(sizeof(*w));
+
+	replay_prepare(a, seed);
+	sim_world_run(w, &a->options, seed);
+	t->steps += w->steps;
+	t->elections += w->elections;
+	t->acked += sim_checker_acked_count(w->checker);
+	t->simulated_ns += w->now_ns;
+	t->hash = w->trace_hash;
+	if (w->failed) {
+		t->failed++;
+		printf("seed %" PRIu64 " violates at %.6f s: %s\n", seed, (double)w->now_ns / 1e9,
+		       w->failure);
+		printf("replay: %s\n", replay_command);
+		fflush(stdout);
+	} else {
+		t->passed++;
+	}
+	sim_world_release(w);
+	free(w);
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: sim --seed N | --seeds A..B  [--until 60s] [--profile P] [--trace]\n"
+		"           [--replicas N] [--clients N] [--mutant N]\n"
+		"profiles: calm chaos crash lossy liar\n");
+	for (int i = 1; i < MUTANT_COUNT; i++)
+		fprintf(stderr, "mutant %d: %s\n", i, sim_mutant_name((enum sim_mutant)i));
+	return 2;
+}
+
+static bool number_parse(const char *text, uint64_t high, uint64_t *ret_n, const char **ret_end)
+{
+	char *end;
+	unsigned long long n;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	n = strtoull(text, &end, 10);
+	if (n > high)
+		return false;
+	*ret_n = n;
+	*ret_end = end;
+	return true;
+}
+
+static bool seeds_parse(const char *text, struct arguments *a)
+{
+	const char *end;
+
+	return number_parse(text, UINT64_MAX - 1, &a->first, &end) && strncmp(end, "..", 2) == 0 &&
+	       number_parse(end + 2, UINT64_MAX - 1, &a->last, &end) && *end == '\0' &&
+	       a->first <= a->last;
+}
+
+static bool option_parse(struct arguments *a, int option, const char *text)
+{
+	struct sim_options *o = &a->options;
+	const char *end = "";
+	uint64_t n = 0;
+
+	switch (option) {
+	case 's':
+		if (!number_parse(text, UINT64_MAX - 1, &a->first, &end))
+			return false;
+		a->last = a->first;
+		return *end == '\0';
+	case 'S': return seeds_parse(text, a);
+	case 'p':
+		o->profile = sim_profile_find(text);
+		return o->profile != NULL;
+	case 'u':
+		if (!number_parse(text, UNTIL_MAX_S, &n, &end) || n < UNTIL_MIN_S)
+			return false;
+		o->until_ns = (int64_t)n * NS_PER_S;
+		return *end == '\0' || strcmp(end, "s") == 0;
+	case 'm':
+		if (!number_parse(text, MUTANT_COUNT - 1, &n, &end))
+			return false;
+		o->mutant = (enum sim_mutant)n;
+		return *end == '\0';
+	case 'r':
+		if (!number_parse(text, MEMBERS_MAX, &n, &end) || n < 2)
+			return false;
+		o->replicas = (uint32_t)n;
+		return *end == '\0';
+	case 'c':
+		if (!number_parse(text, SIM_CLIENTS_MAX, &n, &end) || n < 1)
+			return false;
+		o->clients = (uint32_t)n;
+		return *end == '\0';
+	case 't': o->trace = true; return true;
+	default: return false;
+	}
+}
+
+static bool arguments_parse(int argc, char **argv, struct arguments *a)
+{
+	static const struct option table[] = {
+		{"seed", required_argument, NULL, 's'},	    {"seeds", required_argument, NULL, 'S'},
+		{"profile", required_argument, NULL, 'p'},  {"until", required_argument, NULL, 'u'},
+		{"mutant", required_argument, NULL, 'm'},   {"trace", no_argument, NULL, 't'},
+		{"replicas", required_argument, NULL, 'r'}, {"clients", required_argument, NULL, 'c'},
+		{NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", table, NULL)) != -1)
+		if (!option_parse(a, option, optarg))
+			return false;
+	return optind == argc && a->last > 0;
+}
+
+static void rate_print(const struct tally *t, int64_t elapsed_ns)
+{
+	int64_t ms = elapsed_ns / NS_PER_MS + 1;
+
+	printf("%" PRId64 " simulated seconds, %" PRIu64 " steps, %" PRIu64 " elections, %" PRIu64
+	       " commands acknowledged; %" PRId64 " simulated seconds a second, %" PRId64
+	       " steps a second\n",
+	       t->simulated_ns / NS_PER_S, t->steps, t->elections, t->acked,
+	       t->simulated_ns / NS_PER_MS / ms, (int64_t)t->steps * 1000 / ms);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {
+		.options = {.profile = sim_profile_find("chaos"),
+			    .replicas = 5,
+			    .clients = CLIENTS_DEFAULT,
+			    .until_ns = UNTIL_DEFAULT_NS},
+	};
+	struct tally t = {0};
+	int64_t begin_ns = clock_now_ns();
+	bool mutant;
+
+	if (!arguments_parse(argc, argv, &a))
+		return usage();
+	mutant = a.options.mutant != MUTANT_NONE;
+	signal(SIGABRT, on_abort);
+	for (uint64_t seed = a.first; seed <= a.last; seed++) {
+		run_seed(&a, seed, &t);
+		if (mutant && t.failed > 0)
+			break;
+	}
+	rate_print(&t, clock_now_ns() - begin_ns);
+	if (mutant)
+		printf("mutant %d (%s): %s after %" PRIu64 " seeds\n", (int)a.options.mutant,
+		       sim_mutant_name(a.options.mutant), t.failed > 0 ? "caught" : "survived",
+		       t.passed + t.failed);
+	else if (a.first == a.last)
+		printf("%016" PRIx64 "\n", t.hash);
+	else
+		printf("%" PRIu64 " seeds passed, %" PRIu64 " failed\n", t.passed, t.failed);
+	return (t.failed > 0) == mutant ? 0 : 1;
+}
