@@ -1,0 +1,107 @@
+/*
+ * Handles (Chubby section 2.3): the client keeps a sealed token; the master keeps which numbers of
+ * this epoch are open. A number of this epoch that is not in the table is closed; one of an older
+ * epoch is rebuilt once, on use.
+ */
+#include "master/master_internal.h"
+#include "wire/handle.h"
+
+struct open_handle *handle_find(struct lease *l, struct handle_id number)
+{
+	struct open_handle *h;
+
+	HASH_FIND(hh, l->handles, &number.n, sizeof(number.n), h);
+	return h;
+}
+
+static struct open_handle *handle_insert(struct lease *l, const struct handle_token *t)
+{
+	struct open_handle *h = mem_zalloc(sizeof(*h));
+
+	h->number = t->number.n;
+	h->instance = t->instance;
+	h->uses = t->uses;
+	h->event_mask = t->event_mask;
+	HASH_ADD(hh, l->handles, number, sizeof(h->number), h);
+	return h;
+}
+
+static const char *uses_refused(uint32_t wanted)
+{
+	if (wanted & HANDLE_WRITE)
+		return "the handle was not opened for writing";
+	if (wanted & HANDLE_CHANGE_ACL)
+		return "the handle was not opened for changing the ACL";
+	return "the handle was not opened for reading";
+}
+
+bool handle_resolve(struct master *m, struct inbound *in, uint32_t uses)
+{
+	struct handle_token t;
+	enum error e = handle_unseal(in->r->handle, cell_meta(m->cell)->handle_key, &t);
+	const char *why = NULL;
+
+	if (e == ERROR_OK && (t.session.n != in->r->session.n || t.epoch.n > m->epoch.n)) {
+		e = ERROR_HANDLE_INVALID;
+		why = "the handle belongs to another session or cell";
+	}
+	if (e != ERROR_OK) {
+		reply_error(m, in->call, in->r->kind, e, why);
+		return false;
+	}
+	in->handle = handle_find(in->lease, t.number);
+	if (in->handle == NULL && t.epoch.n < m->epoch.n)
+		in->handle = handle_insert(in->lease, &t);
+	if (in->handle == NULL || in->handle->closed || in->handle->instance != t.instance) {
+		reply_error(m, in->call, in->r->kind, ERROR_HANDLE_CLOSED, NULL);
+		return false;
+	}
+	if ((in->handle->uses & uses) != uses) {
+		reply_error(m, in->call, in->r->kind, ERROR_PERMISSION_DENIED, uses_refused(uses));
+		return false;
+	}
+	in->node = cell_node(m->cell, in->handle->instance);
+	if (in->node == NULL && in->r->kind != MESSAGE_CLOSE) {
+		reply_error(m, in->call, in->r->kind, ERROR_HANDLE_STALE, NULL);
+		return false;
+	}
+	return true;
+}
+
+enum error handle_add(struct master *m, struct lease *l, struct handle_id number, uint64_t instance,
+		      uint32_t uses, uint32_t event_mask, struct bytes *ret_token)
+{
+	struct handle_token t = {
+		.session = {l->session},
+		.instance = instance,
+		.number = number,
+		.epoch = m->epoch,
+		.uses = uses,
+		.event_mask = event_mask,
+	};
+	struct open_handle *h = handle_find(l, number);
+	uint8_t *token;
+
+	if (h == NULL) {
+		if (HASH_COUNT(l->handles) >= MASTER_HANDLES_PER_SESSION_MAX)
+			return ERROR_RESOURCE_EXHAUSTED;
+		handle_insert(l, &t);
+	} else if (h->closed || h->instance != instance || h->uses != uses) {
+		return ERROR_INVALID_ARGUMENT; /* the number was used before */
+	}
+	token = output_alloc(m, HANDLE_TOKEN_BYTES);
+	handle_seal(&t, cell_meta(m->cell)->handle_key, token);
+	*ret_token = (struct bytes){token, HANDLE_TOKEN_BYTES};
+	return ERROR_OK;
+}
+
+void handles_clear(struct lease *l)
+{
+	struct open_handle *h, *next;
+
+	HASH_ITER(hh, l->handles, h, next)
+	{
+		HASH_DEL(l->handles, h);
+		free(h);
+	}
+}

@@ -1,0 +1,338 @@
+/*
+ * Locks (Chubby section 2.4). The queue, the grants and the tokens are the cell's; here are the
+ * calls that wait for them, and the clocks of waits and lock-delays.
+ */
+#include "master/master_internal.h"
+#include "wire/handle.h"
+#include "wire/path.h"
+#include "wire/sequencer.h"
+
+/* ---- acquire and wait ---------------------------------------------------------------------- */
+
+void acquire_request(struct master *m, struct inbound *in)
+{
+	const struct request *r = in->r;
+	int64_t delay = r->acquire.lock_delay_ns;
+	struct entry e = {
+		.kind = ENTRY_ACQUIRE,
+		.session = r->session,
+		.number = r->number,
+		.lowest_unanswered = r->lowest_unanswered,
+		.acquire = {
+			.mode = r->acquire.mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
+			.try_only = r->acquire.try_only,
+			.lock_delay_ns = delay < 0 ? CELL_LOCK_DELAY_DEFAULT_NS : delay,
+			.wait_ns = r->acquire.wait_ns,
+		},
+	};
+
+	if (delay > CELL_LOCK_DELAY_MAX_NS) {
+		reply_error(m, in->call, r->kind, ERROR_INVALID_ARGUMENT,
+			    "the lock-delay is at most 60 s");
+		return;
+	}
+	if (request_repeated(m, in) || !handle_resolve(m, in, HANDLE_WRITE))
+		return;
+	e.acquire.instance = in->node->instance;
+	e.acquire.handle.n = in->handle->number;
+	propose_for(m, in, &e);
+}
+
+static struct wire_grant holder_grant(struct master *m, uint64_t instance,
+				      const struct lock_holder *h)
+{
+	const struct lock *lock = cell_node(m->cell, instance)->lock;
+
+	return grant_of(m, instance, lock->mode, h->grant, lock->period, lock->generation);
+}
+
+void acquire_applied(struct master *m, const struct open_call *c, const struct result *r)
+{
+	struct reply out = {.kind = MESSAGE_ACQUIRE, .revision = r->revision.n};
+	const struct lock_holder *h;
+
+	if (r->error != ERROR_OK) {
+		reply_error(m, c->call, MESSAGE_ACQUIRE, r->error, NULL);
+		return;
+	}
+	if (r->ticket.n != 0) {
+		out.acquire.ticket = r->ticket.n;
+		reply_with(m, c->call, false, &out);
+		return;
+	}
+	h = cell_holder(m->cell, r->instance, c->session, c->handle);
+	out.acquire.grant =
+		h != NULL && h->grant.revision.n == r->grant.revision.n
+			? holder_grant(m, r->instance, h)
+			: grant_of(m, r->instance, LOCK_EXCLUSIVE, r->grant, r->token,
+				   r->lock_generation);
+	reply_with(m, c->call, false, &out);
+}
+
+void wait_request(struct master *m, struct inbound *in)
+{
+	const struct request *r = in->r;
+	int64_t wait_ns = r->wait.wait_ns;
+	const struct lock_holder *h;
+	const struct lock_waiter *w;
+	struct open_call *c;
+
+	if (!handle_resolve(m, in, HANDLE_WRITE))
+		return;
+	h = cell_holder(m->cell, in->node->instance, r->session,
+			(struct handle_id){in->handle->number});
+	if (h != NULL) {
+		struct reply out = {.kind = MESSAGE_WAIT};
+
+		out.wait.grant = holder_grant(m, in->node->instance, h);
+		reply_with(m, in->call, true, &out);
+		return;
+	}
+	w = cell_waiter(m->cell, in->node->instance, r->session,
+			(struct handle_id){in->handle->number});
+	if (w == NULL || (r->wait.ticket != 0 && w->ticket.n != r->wait.ticket)) {
+		reply_error(m, in->call, MESSAGE_WAIT, ERROR_NOT_HELD,
+			    "this handle is not in the lock's queue");
+		return;
+	}
+	if (m->call_count >= MASTER_HELD_MAX) {
+		reply_error(m, in->call, MESSAGE_WAIT, ERROR_RESOURCE_EXHAUSTED, NULL);
+		return;
+	}
+	if (in->stream.n != 0)
+		lease_bind_stream(m, in->lease, in->stream);
+	c = call_hold(m, in);
+	c->ticket = w->ticket.n;
+	c->next_held = in->lease->waits;
+	in->lease->waits = c;
+	if (wait_ns <= 0 || wait_ns > MASTER_WAIT_HOLD_MAX_NS)
+		wait_ns = MASTER_WAIT_HOLD_MAX_NS;
+	c->timer.kind = TIMER_HELD;
+	timers_set(&m->timers, &c->timer, m->session_now_ns + wait_ns);
+}
+
+/* The place in the queue is kept: the client asks again, or cancels. */
+void wait_timeout(struct master *m, struct open_call *c)
+{
+	struct lease *l = lease_find(m, c->session);
+
+	CHECK(l != NULL);
+	reply_error(m, c->call, MESSAGE_WAIT, ERROR_DEADLINE_EXCEEDED, NULL);
+	lease_drop_held(m, l, c);
+	call_done(m, c);
+}
+
+/* Answers the held Wait calls on a ticket, and pushes the same on the session's stream. */
+static void ticket_news(struct master *m, const struct effect *e, const struct wire_grant *grant,
+			enum error error)
+{
+	struct lease *l = lease_find(m, e->session);
+	struct reply push = {.kind = MESSAGE_WAIT_ENDED, .error = error};
+
+	if (l == NULL)
+		return;
+	for (struct open_call *c = l->waits, *next; c != NULL; c = next) {
+		struct reply out = {.kind = MESSAGE_WAIT, .error = error};
+
+		next = c->next_held;
+		if (c->ticket != e->ticket.n)
+			continue;
+		if (grant != NULL)
+			out.wait.grant = *grant;
+		reply_with(m, c->call, false, &out);
+		lease_drop_held(m, l, c);
+		call_done(m, c);
+	}
+	push.wait_ended.ticket = e->ticket.n;
+	push.wait_ended.handle_number = e->handle;
+	if (grant != NULL)
+		push.wait_ended.grant = *grant;
+	push_to(m, l->stream, &push);
+}
+
+void lock_granted(struct master *m, const struct effect *e)
+{
+	struct wire_grant g =
+		grant_of(m, e->instance, e->mode, e->grant, e->token, e->lock_generation);
+
+	ticket_news(m, e, &g, ERROR_OK);
+}
+
+void lock_wait_ended(struct master *m, const struct effect *e)
+{
+	ticket_news(m, e, NULL, e->error == ERROR_OK ? ERROR_CANCELLED : e->error);
+}
+
+/* ---- cancel and release -------------------------------------------------------------------- */
+
+void cancel_request(struct master *m, struct inbound *in)
+{
+	struct entry e = {
+		.kind = ENTRY_CANCEL,
+		.session = in->r->session,
+		.number = in->r->number,
+		.lowest_unanswered = in->r->lowest_unanswered,
+		.cancel = {.ticket = {in->r->cancel.ticket}},
+	};
+
+	if (request_repeated(m, in) || !handle_resolve(m, in, HANDLE_WRITE))
+		return;
+	e.cancel.instance = in->node->instance;
+	e.cancel.handle.n = in->handle->number;
+	propose_for(m, in, &e);
+}
+
+/* The grant may have been faster: then the lock is held, and the client is told so. */
+void cancel_applied(struct master *m, const struct open_call *c, const struct result *r)
+{
+	struct reply out = {.kind = MESSAGE_CANCEL};
+	const struct lock_holder *h = cell_holder(m->cell, c->instance, c->session, c->handle);
+
+	if (h != NULL) {
+		out.wait.grant = holder_grant(m, c->instance, h);
+		reply_with(m, c->call, false, &out);
+	} else if (r->error != ERROR_OK && r->error != ERROR_NOT_HELD) {
+		reply_error(m, c->call, MESSAGE_CANCEL, r->error, NULL);
+	} else {
+		reply_with(m, c->call, false, &out);
+	}
+}
+
+void release_request(struct master *m, struct inbound *in)
+{
+	struct entry e = {
+		.kind = ENTRY_RELEASE,
+		.session = in->r->session,
+		.number = in->r->number,
+		.lowest_unanswered = in->r->lowest_unanswered,
+	};
+
+	if (request_repeated(m, in) || !handle_resolve(m, in, HANDLE_WRITE))
+		return;
+	e.release.instance = in->node->instance;
+	e.release.handle.n = in->handle->number;
+	propose_for(m, in, &e);
+}
+
+void check_sequencer_request(struct master *m, struct inbound *in)
+{
+	struct reply r = {.kind = MESSAGE_CHECK_SEQUENCER};
+	const char *why = NULL;
+	struct sequencer s;
+	struct bytes cell, inner;
+
+	if (sequencer_parse(in->r->check_sequencer.sequencer, &s) != ERROR_OK ||
+	    path_parse(s.path, &cell, &inner, &why) != ERROR_OK) {
+		reply_error(m, in->call, r.kind, ERROR_INVALID_ARGUMENT,
+			    "this is not a sequencer");
+		return;
+	}
+	r.check_sequencer.path = output_copy(m, s.path);
+	r.check_sequencer.mode = s.mode;
+	r.check_sequencer.fencing_token = s.fencing_token;
+	r.check_sequencer.valid =
+		bytes_equal(cell, cell_meta(m->cell)->name) &&
+		cell_check_grant(m->cell, s.instance,
+				 s.mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
+				 (struct grant){{s.revision}, s.index},
+				 (struct revision){s.fencing_token}) == ERROR_OK;
+	reply_with(m, in->call, true, &r);
+}
+
+/* ---- clocks of waits and lock-delays ------------------------------------------------------- */
+
+static struct lock_timer *lock_timer_find(struct lock_timer *table, uint64_t instance,
+					  uint64_t revision)
+{
+	struct lock_timer *t, key = {.key = {instance, revision}};
+
+	HASH_FIND(hh, table, &key.key, sizeof(key.key), t);
+	return t;
+}
+
+static struct lock_timer *lock_timer_add(struct master *m, struct lock_timer **table,
+					 enum timer_kind kind, uint64_t instance, uint64_t revision,
+					 int64_t after_ns)
+{
+	struct lock_timer *t = lock_timer_find(*table, instance, revision);
+
+	if (t != NULL)
+		return t;
+	t = mem_zalloc(sizeof(*t));
+	t->instance = instance;
+	t->revision = revision;
+	t->key.instance = instance;
+	t->key.revision = revision;
+	t->timer.owner = t;
+	t->timer.kind = kind;
+	HASH_ADD(hh, *table, key, sizeof(t->key), t);
+	timers_set(&m->timers, &t->timer, m->session_now_ns + after_ns);
+	return t;
+}
+
+static void lock_timer_drop(struct master *m, struct lock_timer **table, struct lock_timer *t)
+{
+	timers_cancel(&m->timers, &t->timer);
+	HASH_DEL(*table, t);
+	free(t);
+}
+
+void lock_wait_watch(struct master *m, uint64_t instance, const struct lock_waiter *w)
+{
+	struct lock_timer *t;
+
+	if (w->wait_ns <= 0)
+		return;
+	t = lock_timer_add(m, &m->waits, TIMER_LOCK_WAIT, instance, w->ticket.n, w->wait_ns);
+	t->session = w->session;
+	t->handle = w->handle;
+}
+
+void lock_delay_watch(struct master *m, uint64_t instance, int64_t delay_ns, struct revision began)
+{
+	lock_timer_add(m, &m->delays, TIMER_LOCK_DELAY, instance, began.n, delay_ns);
+}
+
+void lock_delay_unwatch(struct master *m, uint64_t instance, struct revision began)
+{
+	struct lock_timer *t = lock_timer_find(m->delays, instance, began.n);
+
+	if (t != NULL)
+		lock_timer_drop(m, &m->delays, t);
+}
+
+/*
+ * The proposal names the epoch and the very ticket or delay, so that it is void if a new master
+ * decides otherwise, or if the wait ended by itself. The entry settles it; the timer is gone.
+ */
+void lock_timer_fired(struct master *m, const struct moment *at, struct timer *timer)
+{
+	struct lock_timer *t = timer->owner;
+	struct entry e = {.guard_epoch = m->epoch};
+
+	if (timer->kind == TIMER_LOCK_WAIT) {
+		e.kind = ENTRY_CANCEL;
+		e.session = t->session;
+		e.cancel.instance = t->instance;
+		e.cancel.handle = t->handle;
+		e.cancel.ticket.n = t->revision;
+		e.cancel.expired = true;
+		lock_timer_drop(m, &m->waits, t);
+	} else {
+		e.kind = ENTRY_LOCK_DELAY_END;
+		e.lock_delay_end.instance = t->instance;
+		e.lock_delay_end.began.n = t->revision;
+		lock_timer_drop(m, &m->delays, t);
+	}
+	propose(m, at, &e);
+}
+
+void lock_timers_clear(struct master *m)
+{
+	struct lock_timer *t, *next;
+
+	HASH_ITER(hh, m->waits, t, next)
+	lock_timer_drop(m, &m->waits, t);
+	HASH_ITER(hh, m->delays, t, next)
+	lock_timer_drop(m, &m->delays, t);
+}

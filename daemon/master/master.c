@@ -1,0 +1,379 @@
+/*
+ * Life of a master, the checks that every request passes, and the dispatch.
+ */
+#include "master/master_internal.h"
+#include "wire/path.h"
+
+struct master *master_new(const struct master_config *config, const struct cell *cell)
+{
+	struct master *m = mem_zalloc(sizeof(*m));
+
+	CHECK(config->server_count >= 1 && config->server_count <= MEMBERS_MAX);
+	m->config = *config;
+	for (uint32_t i = 0; i < config->server_count; i++) {
+		struct bytes *address = &m->config.servers[i].address;
+
+		address->data = mem_dup(address->data, address->size);
+	}
+	m->cell = cell;
+	m->retry.kind = TIMER_RETRY;
+	m->retry.owner = m;
+	arena_init(&m->out.arena, OUTPUT_ARENA_MAX_BYTES);
+	return m;
+}
+
+void master_free(struct master *m)
+{
+	struct moment never = {0};
+
+	if (m == NULL)
+		return;
+	master_end(m, &never);
+	while (m->finding != NULL) {
+		struct open_call *c = m->finding;
+
+		m->finding = c->next_held;
+		call_done(m, c);
+	}
+	for (uint32_t i = 0; i < m->config.server_count; i++)
+		free((void *)(uintptr_t)m->config.servers[i].address.data);
+	timers_release(&m->timers);
+	timers_release(&m->find_timers);
+	output_release(m);
+	free(m);
+}
+
+bool master_serving(const struct master *m)
+{
+	return m->serving;
+}
+
+bool cell_matches(struct master *m, struct inbound *in, struct bytes cell)
+{
+	if (cell.size == 0 || bytes_equal(cell, cell_meta(m->cell)->name))
+		return true;
+	reply_error(m, in->call, in->r->kind, ERROR_WRONG_CELL, NULL);
+	return false;
+}
+
+/* "local" is the nearby cell, whatever its name (Chubby section 2.3). */
+bool path_resolve(struct master *m, struct inbound *in, struct bytes full, struct bytes *ret_inner)
+{
+	const char *why = NULL;
+	struct bytes cell, inner;
+
+	if (path_parse(full, &cell, &inner, &why) != ERROR_OK) {
+		reply_error(m, in->call, in->r->kind, ERROR_INVALID_PATH, why);
+		return false;
+	}
+	if (!bytes_equal(cell, bytes_of_text("local")) && !cell_matches(m, in, cell))
+		return false;
+	*ret_inner = inner;
+	return true;
+}
+
+/*
+ * A number that was answered before gets its answer again, whatever has happened since; nothing is
+ * proposed. Numbers outside the window are refused before they cost a log write.
+ */
+bool request_repeated(struct master *m, struct inbound *in)
+{
+	struct open_call repeat = {
+		.call = in->call,
+		.kind = in->r->kind,
+		.session = in->r->session,
+	};
+	struct result r;
+	enum error e;
+
+	if (in->r->number == 0)
+		return false;
+	e = cell_stored_result(m->cell, in->r->session, in->r->number, &r);
+	if (e == ERROR_NOT_FOUND)
+		return false;
+	if (e != ERROR_OK) {
+		reply_error(m, in->call, in->r->kind, e, NULL);
+		return true;
+	}
+	if (in->r->kind == MESSAGE_OPEN) {
+		repeat.handle = in->r->open.handle_number;
+		repeat.uses = (in->r->open.read ? 1u : 0u) | (in->r->open.write ? 2u : 0u) |
+			      (in->r->open.change_acl ? 4u : 0u);
+		repeat.event_mask = in->r->open.event_mask;
+	} else if (in->r->kind == MESSAGE_ACQUIRE || in->r->kind == MESSAGE_CANCEL) {
+		if (!handle_resolve(m, in, 0))
+			return true;
+		repeat.handle.n = in->handle->number;
+		repeat.instance = in->handle->instance;
+	}
+	reply_to_result(m, &repeat, &r);
+	return true;
+}
+
+struct open_call *propose_for(struct master *m, struct inbound *in, struct entry *e)
+{
+	bool always = e->kind == ENTRY_RELEASE || e->kind == ENTRY_CANCEL ||
+		      e->kind == ENTRY_SESSION_END;
+
+	if (!always && HASH_CNT(by_origin, m->pending) >= MASTER_PENDING_MAX) {
+		reply_error(m, in->call, in->r->kind, ERROR_RESOURCE_EXHAUSTED,
+			    "too many operations are under way; try again");
+		return NULL;
+	}
+	return call_pend(m, in, propose(m, in->at, e));
+}
+
+static void session_created(struct master *m, const struct open_call *c, const struct result *r)
+{
+	struct lease *l = lease_find(m, r->session);
+	struct reply out = {.kind = MESSAGE_CREATE_SESSION, .epoch = m->epoch};
+
+	if (r->error != ERROR_OK || l == NULL) {
+		reply_error(m, c->call, c->kind,
+			    r->error != ERROR_OK ? r->error : ERROR_SESSION_EXPIRED, NULL);
+		return;
+	}
+	l->contacted = true;
+	if (c->stream.n != 0)
+		lease_bind_stream(m, l, c->stream);
+	out.create_session.session = r->session;
+	out.create_session.lease_ns = l->lease_ns;
+	reply_with(m, c->call, true, &out);
+}
+
+/* The answer of a call whose entry was applied, now or long ago. */
+void reply_to_result(struct master *m, const struct open_call *c, const struct result *r)
+{
+	struct reply out = {
+		.kind = c->kind,
+		.error = r->error,
+		.generation = r->generation,
+		.revision = r->revision.n,
+	};
+
+	switch (c->kind) {
+	case MESSAGE_CREATE_SESSION:
+		session_created(m, c, r);
+		return;
+	case MESSAGE_OPEN:
+		open_applied(m, c, r);
+		return;
+	case MESSAGE_ACQUIRE:
+		acquire_applied(m, c, r);
+		return;
+	case MESSAGE_CANCEL:
+		cancel_applied(m, c, r);
+		return;
+	case MESSAGE_REVOKE_LOCK:
+		revoke_applied(m, c, r);
+		return;
+	case MESSAGE_CLOSE:
+		out.error = ERROR_OK; /* Close never fails */
+		break;
+	default:
+		break;
+	}
+	reply_with(m, c->call, false, &out);
+}
+
+static void create_session_request(struct master *m, struct inbound *in)
+{
+	const struct request *r = in->r;
+	int64_t lease = r->create_session.lease_ns;
+	struct entry e = {
+		.kind = ENTRY_SESSION_CREATE,
+		.session_create = {
+			.principal = bytes_of_text("anonymous"),
+			.host = r->create_session.host,
+			.command = r->create_session.command,
+			.pid = r->create_session.pid,
+			.lease_ns = lease == 0 ? MASTER_LEASE_DEFAULT_NS : lease,
+			.caches = r->create_session.caches,
+		},
+	};
+
+	if (!cell_matches(m, in, r->cell))
+		return;
+	if (lease != 0 && (lease < CELL_SESSION_LEASE_MIN_NS || lease > CELL_SESSION_LEASE_MAX_NS)) {
+		reply_error(m, in->call, r->kind, ERROR_INVALID_ARGUMENT,
+			    "a session lease is 1 s to 60 s");
+		return;
+	}
+	if (cell_session_count(m->cell) >= MASTER_SESSIONS_MAX) {
+		reply_error(m, in->call, r->kind, ERROR_RESOURCE_EXHAUSTED,
+			    "the cell has as many sessions as it can bear");
+		return;
+	}
+	propose_for(m, in, &e);
+}
+
+static void end_session_request(struct master *m, struct inbound *in)
+{
+	struct entry e = {
+		.kind = ENTRY_SESSION_END,
+		.session = in->r->session,
+		.session_end = {.reason = SESSION_END_CLOSED},
+	};
+
+	propose_for(m, in, &e);
+}
+
+static bool needs_session(enum message_kind kind)
+{
+	switch (kind) {
+	case MESSAGE_CREATE_SESSION:
+	case MESSAGE_CHECK_SEQUENCER:
+	case MESSAGE_LIST_LOCKS:
+	case MESSAGE_LIST_SESSIONS:
+	case MESSAGE_END_SESSION_OF:
+	case MESSAGE_REVOKE_LOCK:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* The session lives, and the client knows of this mastership (Chubby 2.9, steps 1 and 4). */
+static bool session_resolve(struct master *m, struct inbound *in)
+{
+	const struct request *r = in->r;
+
+	in->lease = lease_find(m, r->session);
+	if (in->lease == NULL) {
+		reply_error(m, in->call, r->kind, ERROR_SESSION_EXPIRED, NULL);
+		return false;
+	}
+	if (r->kind != MESSAGE_KEEP_ALIVE && r->epoch.n != 0 && r->epoch.n != m->epoch.n) {
+		struct reply out = {
+			.kind = r->kind,
+			.error = ERROR_EPOCH_CHANGED,
+			.epoch = m->epoch,
+		};
+
+		reply_with(m, in->call, false, &out);
+		return false;
+	}
+	return true;
+}
+
+static void dispatch(struct master *m, struct inbound *in)
+{
+	switch (in->r->kind) {
+	case MESSAGE_CREATE_SESSION: create_session_request(m, in); break;
+	case MESSAGE_KEEP_ALIVE: keepalive_request(m, in); break;
+	case MESSAGE_END_SESSION: end_session_request(m, in); break;
+	case MESSAGE_OPEN: open_request(m, in); break;
+	case MESSAGE_CLOSE: close_request(m, in); break;
+	case MESSAGE_GET_CONTENTS_AND_STAT:
+	case MESSAGE_GET_STAT: get_request(m, in); break;
+	case MESSAGE_READ_DIR: read_dir_request(m, in); break;
+	case MESSAGE_SET_CONTENTS: set_contents_request(m, in); break;
+	case MESSAGE_SET_ACL: set_acl_request(m, in); break;
+	case MESSAGE_DELETE: delete_request(m, in); break;
+	case MESSAGE_ACQUIRE: acquire_request(m, in); break;
+	case MESSAGE_WAIT: wait_request(m, in); break;
+	case MESSAGE_CANCEL: cancel_request(m, in); break;
+	case MESSAGE_RELEASE: release_request(m, in); break;
+	case MESSAGE_CHECK_SEQUENCER: check_sequencer_request(m, in); break;
+	case MESSAGE_LIST_LOCKS: list_locks_request(m, in); break;
+	case MESSAGE_LIST_SESSIONS: list_sessions_request(m, in); break;
+	case MESSAGE_END_SESSION_OF: end_session_of_request(m, in); break;
+	case MESSAGE_REVOKE_LOCK: revoke_lock_request(m, in); break;
+	default: reply_error(m, in->call, in->r->kind, ERROR_UNIMPLEMENTED, NULL); break;
+	}
+}
+
+void master_request(struct master *m, const struct moment *at, struct call_id call,
+		    struct stream_id stream, const struct request *r)
+{
+	struct inbound in = {.call = call, .stream = stream, .r = r, .at = at};
+
+	CHECK(call.n != 0 && r->kind != MESSAGE_STATUS);
+	session_clock_advance(m, at);
+	if (r->kind == MESSAGE_FIND_MASTER) {
+		find_master_request(m, &in);
+		return;
+	}
+	if (!m->serving) {
+		not_master(m, call, r->kind);
+		return;
+	}
+	if (!cell_matches(m, &in, r->cell))
+		return;
+	if (needs_session(r->kind) && !session_resolve(m, &in))
+		return;
+	dispatch(m, &in);
+}
+
+void master_tick(struct master *m, const struct moment *at)
+{
+	struct timer *t;
+
+	find_master_timeout(m, at->now_ns);
+	session_clock_advance(m, at);
+	if (!m->serving)
+		return;
+	while ((t = timers_expire(&m->timers, m->session_now_ns)) != NULL) {
+		switch (t->kind) {
+		case TIMER_SESSION_EXPIRY:
+			lease_expire(m, at, t->owner);
+			break;
+		case TIMER_KEEPALIVE_ANSWER:
+			keepalive_answer(m, at, t->owner);
+			break;
+		case TIMER_HELD:
+			wait_timeout(m, t->owner);
+			break;
+		case TIMER_RETRY:
+			retry_now(m, at);
+			break;
+		default:
+			lock_timer_fired(m, at, t);
+			break;
+		}
+	}
+}
+
+int64_t master_next_tick(const struct master *m, const struct moment *at)
+{
+	int64_t next = timers_next(&m->find_timers);
+	int64_t due = timers_next(&m->timers);
+
+	/* The session clock runs as fast as the host's while it runs. */
+	if (m->serving && due != TIME_NEVER)
+		next = time_earlier(next, at->now_ns + (due > m->session_now_ns
+								 ? due - m->session_now_ns
+								 : 0));
+	return next;
+}
+
+void master_counters(const struct master *m, struct master_counters *ret_counters)
+{
+	struct master_counters c = {.sessions = HASH_COUNT(m->leases)};
+
+	c.pending = HASH_CNT(by_origin, m->pending);
+	c.held = m->call_count - c.pending;
+	*ret_counters = c;
+}
+
+const char *master_invariants(const struct master *m)
+{
+	const struct lease *l, *next;
+	uint32_t sessions = 0;
+
+	if (!m->serving)
+		return m->leases == NULL && m->pending == NULL
+			       ? NULL
+			       : "M3: leases or pending calls without a mastership";
+	HASH_ITER(hh, m->leases, l, next)
+	{
+		sessions++;
+		if (cell_session(m->cell, (struct session_id){l->session}) == NULL)
+			return "M4: a lease without a session";
+		if (l->expiry_proposed && l->expiry.position != 0)
+			return "M2: a session whose expiry is proposed has a deadline again";
+	}
+	if (sessions != cell_session_count(m->cell))
+		return "M4: a session without a lease";
+	return NULL;
+}

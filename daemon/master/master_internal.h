@@ -1,0 +1,251 @@
+/*
+ * What the files of master/ share. Nobody outside includes this.
+ *
+ *   master.c     life, dispatch of requests, checks that all share
+ *   output.c     replies, pushes and proposals that gather during a call
+ *   pending.c    open calls: pending on a proposal, or held for an event
+ *   leases.c     sessions' leases, the session clock, expiry
+ *   keepalive.c  KeepAlive
+ *   handles.c    handle tokens and the table of open ones
+ *   nodes.c      open, close, contents, listings
+ *   locks.c      acquire, wait, cancel, release, sequencers, lock-delay
+ *   admin.c      what operators ask
+ *   find.c       who is master?
+ *   failover.c   beginning and end of a mastership, entries applied
+ */
+#ifndef CHUBBY_MASTER_INTERNAL_H
+#define CHUBBY_MASTER_INTERNAL_H
+
+#include <string.h>
+
+#include "base/check.h"
+#include "master/master.h"
+#include "master/timers.h"
+
+/* Out of memory stops the process in mem_alloc(); uthash must not have another opinion. */
+#define uthash_malloc(size) mem_alloc(size)
+#define uthash_fatal(message) check_failed(__FILE__, __LINE__, (message))
+#include <uthash.h>
+
+#define OUTPUT_ARENA_MAX_BYTES ((size_t)64 << 20)
+#define RETRY_AFTER_NS (100 * NS_PER_MS)
+
+enum timer_kind {
+	TIMER_SESSION_EXPIRY,   /* owner: struct lease */
+	TIMER_KEEPALIVE_ANSWER, /* owner: struct lease */
+	TIMER_HELD,             /* owner: struct open_call: Wait, on the session clock */
+	TIMER_LOCK_WAIT,        /* owner: struct lock_timer: a waiter's deadline */
+	TIMER_LOCK_DELAY,       /* owner: struct lock_timer */
+	TIMER_RETRY,            /* owner: struct master: refused proposals of its own */
+};
+
+struct open_handle {
+	uint64_t number; /* key */
+	uint64_t instance;
+	uint32_t uses;
+	uint32_t event_mask;
+	bool closed; /* remembered: a token of an older epoch must not be rebuilt */
+	UT_hash_handle hh;
+};
+
+/* A call that is not answered yet. Owned by the table in struct master. */
+struct open_call {
+	struct call_id call; /* 0: its client is gone */
+	struct stream_id stream;
+	enum message_kind kind;
+	struct session_id session;
+	struct handle_id handle;
+	uint64_t instance;
+	uint32_t uses;
+	uint32_t event_mask;
+	uint64_t ticket;
+	uint64_t origin_number; /* of its proposal; 0: held */
+	int64_t received_ns;
+	struct timer timer;
+	struct open_call *next_held; /* of the same session, or of the FindMaster list */
+	UT_hash_handle by_call;
+	UT_hash_handle by_origin;
+};
+
+/* The volatile half of a session. */
+struct lease {
+	uint64_t session; /* key */
+	int64_t lease_ns;
+	int64_t deadline_ns; /* session clock */
+	bool expiry_proposed;
+	bool contacted; /* has heard from this master */
+	struct stream_id stream;
+	struct timer expiry;
+	struct timer answer;
+	struct open_call *keepalive;  /* held */
+	struct open_call *waits;      /* held, a list */
+	struct open_handle *handles;  /* hash, owned */
+	UT_hash_handle hh;
+	UT_hash_handle by_stream;
+};
+
+/* The deadline of a waiter, or the end of a lock-delay. */
+struct lock_timer {
+	uint64_t instance;
+	uint64_t revision; /* ticket, or the delay's beginning */
+	struct session_id session;
+	struct handle_id handle;
+	struct timer timer;
+	struct { uint64_t instance, revision; } key;
+	UT_hash_handle hh;
+};
+
+struct master {
+	struct master_config config; /* texts owned */
+	const struct cell *cell;
+	bool serving;
+	struct epoch epoch;
+	struct replica_id leader;
+
+	/* The session clock: see leases.c. */
+	int64_t session_now_ns;
+	int64_t last_now_ns;
+
+	struct timers timers;      /* on the session clock */
+	struct timers find_timers; /* FindMaster is held without a master: on the host's clock */
+	uint64_t next_origin;
+	uint32_t call_count;
+	uint32_t find_count;
+	struct open_call *calls;   /* by call, owned unless the client is gone */
+	struct open_call *pending; /* by origin, owned */
+	struct open_call *finding; /* held FindMaster questions, a list */
+	struct lease *leases;
+	struct lease *streams;     /* the same objects by stream */
+	struct lock_timer *waits;
+	struct lock_timer *delays;
+	uint32_t retry_count;
+	struct entry *retries; /* owned */
+	struct timer retry;
+
+	struct {
+		uint32_t reply_count, reply_capacity;
+		struct master_reply *replies;
+		uint32_t push_count, push_capacity;
+		struct master_push *pushes;
+		uint32_t proposal_count, proposal_capacity;
+		struct entry *proposals;
+		struct arena arena;
+		struct master_output view;
+	} out;
+};
+
+/* A request on its way through the checks. */
+struct inbound {
+	struct call_id call;
+	struct stream_id stream;
+	const struct request *r;
+	const struct moment *at;
+	struct lease *lease;        /* of its session */
+	struct open_handle *handle; /* of its handle token */
+	const struct node *node;    /* that the handle is bound to */
+};
+
+/* ---- output.c */
+void reply_with(struct master *m, struct call_id call, bool needs_lease, const struct reply *r);
+void reply_error(struct master *m, struct call_id call, enum message_kind kind, enum error error,
+		 const char *message);
+void push_to(struct master *m, struct stream_id stream, const struct reply *r);
+/* Fills in origin and wall time, queues the entry, returns its origin number. */
+uint64_t propose(struct master *m, const struct moment *at, struct entry *e);
+void *output_alloc(struct master *m, size_t size);
+struct bytes output_copy(struct master *m, struct bytes b);
+struct bytes output_path(struct master *m, struct bytes inner);
+struct wire_stat stat_of(const struct node *n);
+struct wire_grant grant_of(struct master *m, uint64_t instance, enum lock_mode mode,
+			   struct grant grant, struct revision token, uint64_t generation);
+void output_release(struct master *m);
+
+/* ---- pending.c */
+/* Registers a call that waits for its proposal. False: too many; the call has been refused. */
+struct open_call *call_pend(struct master *m, const struct inbound *in, uint64_t origin_number);
+struct open_call *call_hold(struct master *m, const struct inbound *in);
+struct open_call *call_pending(struct master *m, uint64_t origin_number);
+/* Unregisters and frees; the caller has answered it. */
+void call_done(struct master *m, struct open_call *c);
+void calls_refuse_all(struct master *m);
+void retry_later(struct master *m, const struct entry *e);
+void retry_now(struct master *m, const struct moment *at);
+void retries_clear(struct master *m);
+
+/* ---- leases.c */
+void session_clock_advance(struct master *m, const struct moment *at);
+struct lease *lease_find(struct master *m, struct session_id id);
+struct lease *lease_add(struct master *m, const struct session *s);
+void lease_remove(struct master *m, struct lease *l);
+void lease_extend(struct master *m, struct lease *l);
+void lease_bind_stream(struct master *m, struct lease *l, struct stream_id stream);
+void lease_expire(struct master *m, const struct moment *at, struct lease *l);
+void lease_drop_held(struct master *m, struct lease *l, struct open_call *c);
+
+/* ---- keepalive.c */
+void keepalive_request(struct master *m, struct inbound *in);
+void keepalive_answer(struct master *m, const struct moment *at, struct lease *l);
+
+/* ---- handles.c */
+/* Finds (or rebuilds) the handle of the request; on failure the call is answered: false. */
+bool handle_resolve(struct master *m, struct inbound *in, uint32_t uses);
+struct open_handle *handle_find(struct lease *l, struct handle_id number);
+MUST_USE enum error handle_add(struct master *m, struct lease *l, struct handle_id number,
+			       uint64_t instance, uint32_t uses, uint32_t event_mask,
+			       struct bytes *ret_token);
+void handles_clear(struct lease *l);
+
+/* ---- nodes.c */
+void open_request(struct master *m, struct inbound *in);
+void open_applied(struct master *m, const struct open_call *c, const struct result *r);
+void close_request(struct master *m, struct inbound *in);
+void get_request(struct master *m, struct inbound *in);
+void read_dir_request(struct master *m, struct inbound *in);
+void set_contents_request(struct master *m, struct inbound *in);
+void set_acl_request(struct master *m, struct inbound *in);
+void delete_request(struct master *m, struct inbound *in);
+
+/* ---- locks.c */
+void acquire_request(struct master *m, struct inbound *in);
+void acquire_applied(struct master *m, const struct open_call *c, const struct result *r);
+void wait_request(struct master *m, struct inbound *in);
+void wait_timeout(struct master *m, struct open_call *c);
+void cancel_request(struct master *m, struct inbound *in);
+void cancel_applied(struct master *m, const struct open_call *c, const struct result *r);
+void release_request(struct master *m, struct inbound *in);
+void check_sequencer_request(struct master *m, struct inbound *in);
+void lock_granted(struct master *m, const struct effect *e);
+void lock_wait_ended(struct master *m, const struct effect *e);
+void lock_wait_watch(struct master *m, uint64_t instance, const struct lock_waiter *w);
+void lock_delay_watch(struct master *m, uint64_t instance, int64_t delay_ns,
+		      struct revision began);
+void lock_delay_unwatch(struct master *m, uint64_t instance, struct revision began);
+void lock_timer_fired(struct master *m, const struct moment *at, struct timer *t);
+void lock_timers_clear(struct master *m);
+
+/* ---- admin.c */
+void list_locks_request(struct master *m, struct inbound *in);
+void list_sessions_request(struct master *m, struct inbound *in);
+void end_session_of_request(struct master *m, struct inbound *in);
+void revoke_lock_request(struct master *m, struct inbound *in);
+void revoke_applied(struct master *m, const struct open_call *c, const struct result *r);
+
+/* ---- find.c */
+void find_master_request(struct master *m, struct inbound *in);
+void find_master_news(struct master *m);
+void find_master_timeout(struct master *m, int64_t now_ns);
+struct bytes leader_address(const struct master *m);
+void not_master(struct master *m, struct call_id call, enum message_kind kind);
+
+/* ---- master.c */
+/* True when the request names no cell, or ours. Else the call is answered. */
+bool cell_matches(struct master *m, struct inbound *in, struct bytes cell);
+/* Looks the number up; true: the call is answered (a repeat, or outside the window). */
+bool request_repeated(struct master *m, struct inbound *in);
+void reply_to_result(struct master *m, const struct open_call *c, const struct result *r);
+/* Proposes on behalf of the call and registers it as pending. */
+struct open_call *propose_for(struct master *m, struct inbound *in, struct entry *e);
+/* An inner path of a full one, checked against this cell; on failure the call is answered. */
+bool path_resolve(struct master *m, struct inbound *in, struct bytes full, struct bytes *ret_inner);
+
+#endif

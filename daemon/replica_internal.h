@@ -1,0 +1,153 @@
+/*
+ * What the files of the replica share.
+ *
+ *   replica.c         start, the loop, the end
+ *   replica_flow.c    outputs of paxos and master to where they go; applying what is chosen
+ *   replica_peers.c   frames from and to peers; serving the log to those behind
+ *   replica_status.c  what `chubby status` is told
+ *   replica_posts.c   what other threads post
+ */
+#ifndef CHUBBY_REPLICA_INTERNAL_H
+#define CHUBBY_REPLICA_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cell/cell.h"
+#include "codec/codec.h"
+#include "master/master.h"
+#include "net/net.h"
+#include "paxos/paxos.h"
+#include "replica.h"
+#include "store/store.h"
+#include "web/web.h"
+
+#define REPLICA_VERSION "0.1.0"
+
+/* Events that are taken in one turn before what they caused is sent. */
+#define TURN_EVENTS_MAX 128
+/* State is saved so often, or when so much is dirty. */
+#define SAVE_EVERY_NS (1 * NS_PER_S)
+#define SAVE_AT_BYTES ((size_t)1 << 20)
+#define GOSSIP_EVERY_NS (500 * NS_PER_MS)
+/* A peer that has not spoken for so long does not count as alive in the status. */
+#define ALIVE_WITHIN_NS (1500 * NS_PER_MS)
+#define SERVE_CHUNK_BYTES ((size_t)1 << 20)
+#define ENTRY_ARENA_MAX_BYTES ((size_t)4 << 20)
+#define FRAME_ARENA_MAX_BYTES ((size_t)8 << 20)
+#define HANDOVER_NS (500 * NS_PER_MS)
+#define DRAIN_NS (500 * NS_PER_MS)
+
+enum post_kind {
+	POST_PERSISTED,
+	POST_STORE_FAILED,
+	POST_VALUES_DONE,
+	POST_STATE_PERSISTED,
+	POST_TRIMMED,
+	POST_LOG_READ,
+	POST_STOP,
+};
+
+/* What another thread tells the loop; owned by whoever takes it. */
+struct post {
+	enum post_kind kind;
+	uint64_t number;         /* PERSISTED */
+	enum error error;        /* STORE_FAILED, LOG_READ */
+	char *text;              /* STORE_FAILED: owned */
+	struct value **values;   /* VALUES_DONE: owned array */
+	uint32_t count;
+	struct slot slot;        /* STATE_PERSISTED, TRIMMED */
+	struct replica_id peer;  /* LOG_READ */
+	struct store_slots slots; /* LOG_READ: owned */
+};
+
+struct peer {
+	struct replica_id replica;
+	struct incarnation incarnation;
+	struct buffer frame;      /* gathers messages during a turn */
+	bool reading;             /* the reader thread works for it */
+	int64_t heard_ns;         /* last frame; 0: never */
+	struct codec_gossip gossip; /* texts empty but `trouble`, `version` */
+	char trouble[512];
+	char version[64];
+};
+
+struct read_job {
+	struct replica_id peer;
+	struct slot from;
+	struct slot through;
+};
+
+struct reader {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t condition;
+	bool stop;
+	uint32_t job_count; /* at most one for each peer */
+	struct read_job jobs[MEMBERS_MAX];
+};
+
+struct replica {
+	const struct config *config;
+	const struct store_identity *identity;
+	struct store *store;
+	struct cell *cell;
+	struct paxos *paxos;
+	struct master *master;
+	struct net *net;
+	struct web *web;
+	struct reader reader;
+
+	uint32_t peer_count;
+	struct peer peers[MEMBERS_MAX];
+
+	struct arena entry_arena;
+	struct arena frame_arena;
+	struct buffer entry_bytes;
+	struct slot applied;
+	struct replica_id told_leader;
+	bool resigned;          /* the end of the process is near */
+	bool diverged;          /* our digest is not the log's */
+	enum error storage;     /* OK, or what failed */
+	char trouble[512];
+	int64_t started_ns;
+	int64_t save_at_ns;
+	int64_t gossip_at_ns;
+	int64_t stop_at_ns;     /* resigned: when to stop waiting for the hand-over */
+	bool stop_asked;
+	bool drained;
+};
+
+/* ---- replica_flow.c */
+struct moment replica_moment(const struct replica *r);
+/* Carries what paxos and master have put out, until nothing is left. */
+void replica_flush(struct replica *r);
+/* Sends the master's replies and pushes, proposes its entries. */
+void replica_drain_master(struct replica *r);
+/* Applies one value of the log: each command becomes a revision. */
+void replica_apply_value(struct replica *r, struct slot slot, const struct value *v);
+
+/* ---- replica_peers.c */
+void replica_peer_frame(struct replica *r, struct replica_id from, struct bytes frame);
+void replica_peer_connected(struct replica *r, struct replica_id to);
+void replica_send_messages(struct replica *r, const struct paxos_output *out);
+void replica_serve_log(struct replica *r, const struct paxos_output *out);
+void replica_log_read(struct replica *r, struct post *p);
+void replica_gossip(struct replica *r);
+struct peer *replica_peer(struct replica *r, struct replica_id id);
+void replica_reader_start(struct replica *r);
+void replica_reader_stop(struct replica *r);
+
+/* ---- replica_status.c */
+void replica_status(struct replica *r, struct net_call call, const struct request *request);
+enum wire_replica_state replica_state(const struct replica *r);
+const char *replica_trouble(const struct replica *r);
+void replica_publish(struct replica *r);
+
+/* ---- replica_posts.c */
+struct store_callbacks replica_store_callbacks(struct replica *r);
+void replica_posted(struct replica *r, struct post *p);
+void replica_post(struct replica *r, struct post p);
+
+#endif
