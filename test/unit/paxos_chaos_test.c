@@ -14,44 +14,58 @@
 
 #define SEEDS 60
 
+/* Things get better more often than worse, so that most of the time there is a master to lose. */
+static void recover_some(struct net *n)
+{
+	for (uint32_t id = 1; id <= n->count; id++) {
+		struct net_node *node = &n->nodes[id];
+
+		if (node->p == NULL && rng_below(&n->rng, 6) == 0)
+			net_start(n, id, rng_below(&n->rng, 4) == 0 ? PAXOS_MEMORY_DOUBTFUL
+								    : PAXOS_MEMORY_WHOLE);
+		if (rng_below(&n->rng, 12) == 0)
+			node->disk_hangs = false;
+		if (rng_below(&n->rng, 12) == 0)
+			node->loop_stopped = false;
+	}
+	if (rng_below(&n->rng, 15) == 0)
+		memset(n->cut, 0, sizeof(n->cut));
+}
+
 static void disturb(struct net *n)
 {
 	uint32_t id = (uint32_t)rng_between(&n->rng, 1, n->count);
 	uint32_t other = (uint32_t)rng_between(&n->rng, 1, n->count);
+	struct net_node *node = &n->nodes[id];
 
-	switch (rng_below(&n->rng, 12)) {
+	switch (rng_below(&n->rng, 9)) {
 	case 0:
 	case 1:
 		net_crash(n, id);
 		break;
 	case 2:
 	case 3:
-	case 4:
-		if (n->nodes[id].p == NULL)
-			net_start(n, id, rng_below(&n->rng, 4) == 0 ? PAXOS_MEMORY_DOUBTFUL
-								    : PAXOS_MEMORY_WHOLE);
-		break;
-	case 5:
 		n->cut[id][other] = true;
 		break;
+	case 4:
+		net_isolate(n, id, true);
+		break;
+	case 5:
+		node->disk_hangs = true;
+		break;
 	case 6:
+		node->loop_stopped = true;
+		break;
 	case 7:
-		memset(n->cut, 0, sizeof(n->cut));
-		break;
-	case 8:
-		n->nodes[id].disk_hangs = !n->nodes[id].disk_hangs;
-		break;
-	case 9:
-		n->nodes[id].loop_stopped = !n->nodes[id].loop_stopped;
-		break;
-	case 10:
-		if (n->nodes[id].p != NULL && rng_below(&n->rng, 3) == 0) {
-			paxos_resign(n->nodes[id].p, net_local_ns(n, id));
+		if (node->p != NULL && rng_below(&n->rng, 2) == 0) {
+			paxos_resign(node->p, net_local_ns(n, id));
 			net_collect(n, id);
+		} else if (node->p != NULL && node->disk.durable.chosen.n > 3) {
+			net_trim(n, id, node->disk.durable.chosen.n - 3);
 		}
 		break;
 	default:
-		n->loss_ppm = (uint32_t)rng_below(&n->rng, 4) * 50000;
+		n->loss_ppm = (uint32_t)rng_below(&n->rng, 4) * 30000;
 		n->duplicate_ppm = (uint32_t)rng_below(&n->rng, 2) * 100000;
 		n->latency_high_ns = rng_between(&n->rng, 1, 30) * NS_PER_MS;
 		n->disk_high_ns = rng_between(&n->rng, 1, 20) * NS_PER_MS;
@@ -85,13 +99,18 @@ static void run_seed(uint64_t seed)
 		n->nodes[id].offset_ns = rng_between(&n->rng, 0, 100) * NS_PER_S;
 	}
 	net_start_all(n);
-	for (int step = 0; step < 300; step++) {
-		net_run(n, rng_between(&n->rng, 1, 120) * NS_PER_MS);
+	for (int step = 0; step < 800; step++) {
+		net_run(n, rng_between(&n->rng, 1, 60) * NS_PER_MS);
 		for (uint32_t id = 1; id <= n->count; id++) {
-			if (n->nodes[id].p != NULL && paxos_role(n->nodes[id].p) == PAXOS_MASTER)
+			if (n->nodes[id].p != NULL && !n->nodes[id].loop_stopped &&
+			    paxos_role(n->nodes[id].p) == PAXOS_MASTER) {
 				(void)net_propose(n, id);
+				(void)net_propose(n, id);
+				(void)net_propose(n, id);
+			}
 		}
-		if (rng_below(&n->rng, 3) == 0)
+		recover_some(n);
+		if (rng_below(&n->rng, 8) == 0)
 			disturb(n);
 	}
 	heal(n);

@@ -193,11 +193,12 @@ static void net_serve(struct net *n, uint32_t from, const struct paxos_serve *se
 	m->to = serve->to.n;
 	m->learned = true;
 	m->chosen = paxos_chosen(n->nodes[from].p);
-	m->trimmed = disk->durable.trimmed;
+	m->trimmed = paxos_durable(n->nodes[from].p)->trimmed;
 	m->entries = mem_zalloc(50 * sizeof(*m->entries));
 	for (uint64_t s = serve->from.n; s <= serve->through.n && m->entry_count < 50; s++) {
 		struct paxos_accepted *row = &disk->rows[s];
-		if (row->value == NULL)
+		/* What an installed snapshot covers may never have been chosen here. */
+		if (row->value == NULL || s <= m->trimmed.n)
 			break;
 		m->entries[m->entry_count++] =
 			(struct paxos_accepted){row->slot, row->ballot, value_ref(row->value)};
@@ -263,7 +264,7 @@ void net_collect(struct net *n, uint32_t id)
 	const struct paxos_output *out = paxos_output(node->p);
 
 	if (out->note != NULL && !n->quiet)
-		printf("%8.3f ms  %u: %s\n", (double)n->now_ns / 1e6, (unsigned)id, out->note);
+		fprintf(stderr, "%8.3f ms  %u: %s\n", (double)n->now_ns / 1e6, (unsigned)id, out->note);
 	for (uint32_t i = 0; i < out->write_count; i++)
 		net_write(n, id, &out->writes[i]);
 	for (uint32_t i = 0; i < out->message_count; i++)
