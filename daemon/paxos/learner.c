@@ -2,7 +2,8 @@
  * The learner: the watermark, and fetching what was missed.
  *
  * A watermark told under ballot b makes chosen what this replica accepted in b, and nothing else:
- * a value of an older ballot may have lost. The rest is asked for from a peer that knows it as
+ * a value of an older ballot may have lost. That holds because a master's watermark never covers a
+ * slot in which its own proposal lost: it steps down when it learns of one. The rest is asked for from a peer that knows it as
  * chosen; one request at a time, and another peer when that one does not answer.
  */
 #include "paxos_internal.h"
@@ -144,6 +145,10 @@ static bool learner_take(struct paxos *p, const struct paxos_accepted *entry)
 		paxos_lose(p, "a chosen value contradicts the one accepted here in its ballot");
 		return false;
 	}
+	/* What this master proposed here has lost: a newer ballot decides. It must not tell its own
+	 * followers this watermark, since it would bless the losing value that they accepted. */
+	if (p->role == PAXOS_MASTER && entry->slot.n < p->master.next.n)
+		master_step_down(p, "a newer master had another value chosen");
 	/* An accepted value of another ballot lost against this one. */
 	(void)write_row(p, entry->slot, entry->ballot, entry->value);
 	if (e != NULL)

@@ -222,7 +222,9 @@ static void net_apply(struct net *n, uint32_t id, const struct paxos_accepted *c
 		n->history[slot] = value_ref(chosen->value);
 		n->history_newest = slot;
 	}
-	assert_true(value_equal(n->history[slot], chosen->value));
+	if (!value_equal(n->history[slot], chosen->value))
+		fail_msg("replica %u applies another value at slot %llu", (unsigned)id,
+			 (unsigned long long)slot);
 	node->applied = slot;
 	node->commands_applied += value_command_count(chosen->value);
 }
