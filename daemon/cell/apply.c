@@ -91,8 +91,7 @@ static bool is_epoch_bound(const struct entry *e)
 /* An entry may be bound to an epoch although it need not be. */
 static bool is_void(const struct cell *c, const struct entry *e)
 {
-	return (is_epoch_bound(e) || e->guard_epoch.n != 0) &&
-	       e->guard_epoch.n != c->meta.epoch.n;
+	return (is_epoch_bound(e) || e->guard_epoch.n != 0) && e->guard_epoch.n != c->meta.epoch.n;
 }
 
 static void apply_numbered(struct cell *c, const struct entry *e, struct outcome *outcome)

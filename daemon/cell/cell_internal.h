@@ -187,9 +187,9 @@ RB_PROTOTYPE(reapable_tree, reapable, link, reapable_compare)
 RB_PROTOTYPE(acl_tree, acl_name, link, acl_compare)
 
 struct node_entry *node_find(const struct cell *c, uint64_t instance);
-struct node_entry *node_from(const struct cell *c, uint64_t instance);    /* first at or above */
+struct node_entry *node_from(const struct cell *c, uint64_t instance); /* first at or above */
 struct lock_entry *lock_find(const struct cell *c, uint64_t instance);
-struct lock_entry *lock_from(const struct cell *c, uint64_t instance);    /* first at or above */
+struct lock_entry *lock_from(const struct cell *c, uint64_t instance); /* first at or above */
 struct session_entry *session_find(const struct cell *c, struct session_id id);
 struct session_entry *session_from(const struct cell *c, struct session_id id);
 
@@ -406,6 +406,13 @@ enum error apply_digest(struct cell *c, const struct entry *e, struct result *r)
 
 void dirty_mark(struct cell *c, enum row_kind kind, uint64_t key, struct tracked *row,
 		size_t row_bytes);
+/* Forgets the marks made since the point: of objects alone that were made since and are gone. */
+struct dirty_mark_point {
+	uint32_t count;
+	size_t bytes;
+};
+struct dirty_mark_point dirty_point(const struct cell *c);
+void dirty_return_to(struct cell *c, struct dirty_mark_point point);
 void dirty_mark_deleted(struct cell *c, enum row_kind kind, uint64_t key, struct tracked *row);
 
 #endif

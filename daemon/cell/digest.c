@@ -315,11 +315,11 @@ struct digest digest_recompute(const struct cell *c)
 	struct lock_entry *l;
 	struct session_entry *s;
 
-	RB_FOREACH (n, node_tree, &c->index->nodes)
+	RB_FOREACH(n, node_tree, &c->index->nodes)
 		add_node(&sum, &n->node);
-	RB_FOREACH (l, lock_tree, &c->index->locks)
+	RB_FOREACH(l, lock_tree, &c->index->locks)
 		add_lock(&sum, &l->lock);
-	RB_FOREACH (s, session_tree, &c->index->sessions)
+	RB_FOREACH(s, session_tree, &c->index->sessions)
 		add_session(&sum, &s->session);
 	return sum;
 }
@@ -333,8 +333,8 @@ struct digest cell_digest(const struct cell *c)
 
 void digest_remember(struct cell *c)
 {
-	c->ring[c->meta.revision.n % DIGEST_RING] =
-		(struct digest_at){.revision = c->meta.revision, .digest = c->digest};
+	c->ring[c->meta.revision.n % DIGEST_RING] = (struct digest_at){.revision = c->meta.revision,
+								       .digest = c->digest};
 }
 
 /*

@@ -2,7 +2,8 @@
  * Which rows changed since they were last taken: each once, however often it changed.
  *
  * An object knows by its `dirty_bytes` that its key is in the set already. An object that is gone
- * left its key there, so that its row is deleted from where it may be stored.
+ * left its key there, so that its row is deleted from where it may be stored. No key is used for
+ * two objects: instances and session ids are never given twice.
  */
 #include "cell/cell_internal.h"
 
@@ -36,6 +37,18 @@ void dirty_mark(struct cell *c, enum row_kind kind, uint64_t key, struct tracked
 void dirty_mark_deleted(struct cell *c, enum row_kind kind, uint64_t key, struct tracked *row)
 {
 	dirty_mark(c, kind, key, row, DELETED_ROW_BYTES);
+}
+
+struct dirty_mark_point dirty_point(const struct cell *c)
+{
+	return (struct dirty_mark_point){.count = c->dirty.count, .bytes = c->dirty.bytes};
+}
+
+void dirty_return_to(struct cell *c, struct dirty_mark_point point)
+{
+	CHECK(point.count <= c->dirty.count);
+	c->dirty.count = point.count;
+	c->dirty.bytes = point.bytes;
 }
 
 static int compare_keys(const void *left, const void *right)

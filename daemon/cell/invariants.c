@@ -17,17 +17,14 @@ static const char *check_holders(const struct cell *c, const struct lock *l)
 
 		if (session_find(c, h->session) == NULL)
 			return "C2: a holder's session does not live";
-		if (claim == NULL || !claim->holds ||
-		    lock_holder_position(l, claim->grant) != i)
+		if (claim == NULL || !claim->holds || lock_holder_position(l, claim->grant) != i)
 			return "a holder has no claim, or another one's";
-		if (h->grant.revision.n < l->period.n ||
-		    h->grant.revision.n > c->meta.revision.n)
+		if (h->grant.revision.n < l->period.n || h->grant.revision.n > c->meta.revision.n)
 			return "C5: a grant is older than its hold period, or of the future";
 		if (h->lock_delay_ns < 0 || h->lock_delay_ns > CELL_LOCK_DELAY_MAX_NS)
 			return "a holder's lock-delay is out of range";
 	}
-	if (l->holder_count > 0 &&
-	    (l->period.n < l->instance || l->period.n > c->meta.revision.n))
+	if (l->holder_count > 0 && (l->period.n < l->instance || l->period.n > c->meta.revision.n))
 		return "C5: a token is older than the node, or of the future";
 	return NULL;
 }
@@ -66,8 +63,8 @@ static const char *check_lock(const struct cell *c, const struct lock *l)
 	    (l->delay_ns > 0) != (l->delay_began.n > 0) ||
 	    (l->delay_ns > 0) != (l->delay_after != LOCK_FREE))
 		return "a lock-delay contradicts itself";
-	if (l->delay_ns > 0 &&
-	    (l->mode == LOCK_EXCLUSIVE || (l->delay_after == LOCK_EXCLUSIVE && l->holder_count > 0)))
+	if (l->delay_ns > 0 && (l->mode == LOCK_EXCLUSIVE ||
+				(l->delay_after == LOCK_EXCLUSIVE && l->holder_count > 0)))
 		return "a lock is held by somebody whom its lock-delay bars";
 	broken = check_holders(c, l);
 	return broken != NULL ? broken : check_waiters(c, l);
@@ -96,7 +93,7 @@ static const char *check_children(struct node_entry *n)
 	struct node_entry *child;
 	uint32_t count = 0;
 
-	RB_FOREACH (child, name_tree, &n->children) {
+	RB_FOREACH(child, name_tree, &n->children) {
 		if (child->node.parent != n->node.instance)
 			return "C4: a child has another parent";
 		if (before != NULL &&
@@ -164,8 +161,7 @@ static const char *check_session_locks(const struct cell *c, const struct sessio
 	struct claim *claim = claim_from(c, s->id, 0, (struct handle_id){0});
 
 	for (uint32_t i = 0; i < s->lock_count; i++) {
-		if (claim == NULL || claim->session.n != s->id.n ||
-		    claim->instance != s->locks[i])
+		if (claim == NULL || claim->session.n != s->id.n || claim->instance != s->locks[i])
 			return "a session's locks are not its claims";
 		claim = RB_NEXT(claim_tree, &c->index->claims, claim);
 	}
@@ -179,20 +175,20 @@ static const char *check_objects(const struct cell *c, struct totals *t)
 	struct lock_entry *l;
 	struct session_entry *s;
 
-	RB_FOREACH (n, node_tree, &c->index->nodes) {
+	RB_FOREACH(n, node_tree, &c->index->nodes) {
 		t->nodes++;
 		t->children += n->node.child_count;
 		t->keepers += n->node.keeper_count;
 		t->reapables += n->reapable;
 		broken = broken != NULL ? broken : check_node(c, n);
 	}
-	RB_FOREACH (l, lock_tree, &c->index->locks) {
+	RB_FOREACH(l, lock_tree, &c->index->locks) {
 		t->claims += l->lock.holder_count + l->lock.waiter_count;
 		if (broken == NULL && node_find(c, l->lock.instance) == NULL)
 			broken = "a lock belongs to no node";
 		broken = broken != NULL ? broken : check_lock(c, &l->lock);
 	}
-	RB_FOREACH (s, session_tree, &c->index->sessions) {
+	RB_FOREACH(s, session_tree, &c->index->sessions) {
 		t->sessions++;
 		t->session_locks += s->session.lock_count;
 		broken = broken != NULL ? broken : check_session(c, &s->session);
@@ -209,11 +205,11 @@ static const char *check_counts(const struct cell *c, const struct totals *t)
 	struct keep *k;
 	struct reapable *r;
 
-	RB_FOREACH (claim, claim_tree, &c->index->claims)
+	RB_FOREACH(claim, claim_tree, &c->index->claims)
 		claims++;
-	RB_FOREACH (k, keep_tree, &c->index->keeps)
+	RB_FOREACH(k, keep_tree, &c->index->keeps)
 		keeps++;
-	RB_FOREACH (r, reapable_tree, &c->index->reapables)
+	RB_FOREACH(r, reapable_tree, &c->index->reapables)
 		reapables++;
 	if (t->nodes != c->node_count || t->sessions != c->session_count)
 		return "the cell miscounts its nodes or sessions";

@@ -270,14 +270,14 @@ static char *link_all(struct cell *c)
 	struct lock_entry *l;
 	const char *trouble;
 
-	RB_FOREACH (n, node_tree, &c->index->nodes) {
+	RB_FOREACH(n, node_tree, &c->index->nodes) {
 		trouble = link_node(c, n);
 		if (trouble == NULL)
 			trouble = link_keepers(c, n);
 		if (trouble != NULL)
 			return sentence("node", n->node.instance, trouble);
 	}
-	RB_FOREACH (l, lock_tree, &c->index->locks) {
+	RB_FOREACH(l, lock_tree, &c->index->locks) {
 		trouble = link_lock(c, l);
 		if (trouble != NULL)
 			return sentence("the lock of node", l->lock.instance, trouble);
@@ -296,13 +296,13 @@ static void hash_all(struct cell *c)
 	struct session_entry *s;
 
 	c->meta_row.hash = digest_of_meta(&c->meta);
-	RB_FOREACH (n, node_tree, &c->index->nodes) {
+	RB_FOREACH(n, node_tree, &c->index->nodes) {
 		n->row.hash = digest_of_node(&n->node);
 		node_judge_reapable(c, n);
 	}
-	RB_FOREACH (l, lock_tree, &c->index->locks)
+	RB_FOREACH(l, lock_tree, &c->index->locks)
 		l->row.hash = digest_of_lock(&l->lock);
-	RB_FOREACH (s, session_tree, &c->index->sessions)
+	RB_FOREACH(s, session_tree, &c->index->sessions)
 		s->row.hash = digest_of_session(&s->session);
 	c->effect_count = 0; /* nobody is told what was so before */
 	c->digest = digest_recompute(c);

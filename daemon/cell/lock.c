@@ -254,7 +254,8 @@ static void begin_delay(struct cell *c, struct lock *lock, int64_t delay_ns)
 {
 	struct effect *f;
 
-	CHECK(!lock_delayed(lock) || (lock->delay_after == LOCK_SHARED && lock->mode == LOCK_SHARED));
+	CHECK(!lock_delayed(lock) ||
+	      (lock->delay_after == LOCK_SHARED && lock->mode == LOCK_SHARED));
 	lock->delay_ns = delay_ns > lock->delay_ns ? delay_ns : lock->delay_ns;
 	lock->delay_began = c->meta.revision;
 	lock->delay_after = lock->mode;

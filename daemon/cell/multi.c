@@ -37,7 +37,10 @@ struct multi {
 	const struct entry *e;
 	struct step *steps; /* owned, one for each operation that ran */
 	uint32_t step_count;
-	struct revision revision; /* at the beginning, with what follows */
+	/* As they were at the beginning. */
+	struct revision revision;
+	struct digest digest;
+	struct dirty_mark_point dirty;
 	uint32_t effect_count;
 	uint32_t grants_made;
 };
@@ -88,8 +91,7 @@ static bool guard_holds(const struct cell *c, const struct multi_op *op)
 static enum error do_create(struct multi *m, const struct multi_op *op, struct step *step,
 			    struct result *r)
 {
-	struct node_plan plan = {
-		.path = op->path, .kind = op->node_kind, .contents = op->contents};
+	struct node_plan plan = {.path = op->path, .kind = op->node_kind, .contents = op->contents};
 	enum error error = node_plan_check(&plan);
 
 	(void)r;
@@ -186,8 +188,7 @@ static enum error do_release(struct multi *m, const struct multi_op *op, struct 
 			     struct result *r)
 {
 	struct node_entry *n = step->node;
-	const struct claim *claim =
-		claim_find(m->c, m->e->session, n->node.instance, op->handle);
+	const struct claim *claim = claim_find(m->c, m->e->session, n->node.instance, op->handle);
 	struct lock *lock = n->node.lock;
 
 	(void)r;
@@ -245,8 +246,8 @@ static void undo_acquire(struct cell *c, const struct step *step)
 static void undo_release(struct cell *c, const struct step *step)
 {
 	struct lock_entry *l = lock_of(step->node);
-	struct claim *claim = claim_add(c, session_find(c, step->holder.session),
-					l->lock.instance, step->holder.handle);
+	struct claim *claim = claim_add(c, session_find(c, step->holder.session), l->lock.instance,
+					step->holder.handle);
 
 	claim->holds = true;
 	claim->grant = step->holder.grant;
@@ -295,9 +296,12 @@ static void undo_all(struct multi *m)
 {
 	while (m->step_count > 0)
 		undo_step(m->c, &m->steps[--m->step_count]);
+	/* The revisions that it took are given again, so no row may be left that names them. */
+	dirty_return_to(m->c, m->dirty);
 	m->c->meta.revision = m->revision;
 	m->c->effect_count = m->effect_count;
 	m->c->grants_made = m->grants_made;
+	CHECK(digest_equal(m->c->digest, m->digest));
 }
 
 /* ---- the end that is seen outside ---------------------------------------------------------- */
@@ -373,6 +377,8 @@ enum error apply_multi(struct cell *c, const struct entry *e, struct result *r)
 		.c = c,
 		.e = e,
 		.revision = c->meta.revision,
+		.digest = c->digest,
+		.dirty = dirty_point(c),
 		.effect_count = c->effect_count,
 		.grants_made = c->grants_made,
 	};

@@ -128,8 +128,7 @@ static bool held_by_another(const struct lock *l, struct session_id session)
 }
 
 enum error node_deletable(const struct cell *c, const struct node_entry *n,
-			  struct session_id session, uint64_t expected_generation,
-			  struct result *r)
+			  struct session_id session, uint64_t expected_generation, struct result *r)
 {
 	const struct lock *l = n->node.lock;
 

@@ -8,8 +8,9 @@ static bool first_node(const struct cell *c, uint64_t from, struct row *ret_row)
 	const struct node_entry *n = node_from(c, from);
 
 	if (n != NULL)
-		*ret_row = (struct row){
-			.kind = ROW_NODE, .key = n->node.instance, .node = &n->node};
+		*ret_row = (struct row){.kind = ROW_NODE,
+					.key = n->node.instance,
+					.node = &n->node};
 	return n != NULL;
 }
 
@@ -18,8 +19,9 @@ static bool first_lock(const struct cell *c, uint64_t from, struct row *ret_row)
 	const struct lock_entry *l = lock_from(c, from);
 
 	if (l != NULL)
-		*ret_row = (struct row){
-			.kind = ROW_LOCK, .key = l->lock.instance, .lock = &l->lock};
+		*ret_row = (struct row){.kind = ROW_LOCK,
+					.key = l->lock.instance,
+					.lock = &l->lock};
 	return l != NULL;
 }
 
@@ -28,8 +30,9 @@ static bool first_session(const struct cell *c, uint64_t from, struct row *ret_r
 	const struct session_entry *s = session_from(c, (struct session_id){from});
 
 	if (s != NULL)
-		*ret_row = (struct row){
-			.kind = ROW_SESSION, .key = s->session.id.n, .session = &s->session};
+		*ret_row = (struct row){.kind = ROW_SESSION,
+					.key = s->session.id.n,
+					.session = &s->session};
 	return s != NULL;
 }
 

@@ -260,8 +260,9 @@ const struct session *cell_session(const struct cell *c, struct session_id id)
 
 const struct session *cell_session_after(const struct cell *c, struct session_id after)
 {
-	struct session_entry *s =
-		after.n == UINT64_MAX ? NULL : session_from(c, (struct session_id){after.n + 1});
+	struct session_entry *s = after.n == UINT64_MAX
+					  ? NULL
+					  : session_from(c, (struct session_id){after.n + 1});
 
 	return s == NULL ? NULL : &s->session;
 }

@@ -92,8 +92,7 @@ struct node_entry *node_at(const struct cell *c, struct bytes path)
 	if (node_parent_of(c, path, &parent) != ERROR_OK)
 		return NULL;
 	name_offset = last_component(path);
-	return node_child(parent,
-			  (struct bytes){path.data + name_offset, path.size - name_offset});
+	return node_child(parent, (struct bytes){path.data + name_offset, path.size - name_offset});
 }
 
 struct node_entry *node_parent(const struct cell *c, const struct node_entry *n)

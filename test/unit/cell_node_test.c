@@ -1,0 +1,514 @@
+/*
+ * cell: nodes, ephemerals, ACL names, rows and digests.
+ */
+#include "cell_fixture.h"
+
+#define NOBODY ((struct session_id){0})
+
+static void path_forms(void **state)
+{
+	struct fixture *f = *state;
+	char long_name[400], long_path[1200];
+	static const char *const bad[] = {"", "a", "//", "/a/", "/a//b", "a/b", "/a/b/", "//a"};
+
+	make_directory(f, "/a");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(create(f, NOBODY, bad[i], (struct node_options){0}).error,
+				 ERROR_INVALID_PATH);
+		assert_null(cell_node_at(f->cell, bytes_of_text(bad[i])));
+	}
+	memset(long_name, 'x', sizeof(long_name));
+	long_name[0] = '/';
+	long_name[257] = 0;
+	assert_int_equal(create(f, NOBODY, long_name, (struct node_options){0}).error,
+			 ERROR_INVALID_PATH);
+	long_name[256] = 0; /* 255 bytes of name */
+	assert_int_equal(create(f, NOBODY, long_name, (struct node_options){0}).error, ERROR_OK);
+	for (int i = 0; i < 1200; i++)
+		long_path[i] = i % 2 == 0 ? '/' : 'a';
+	long_path[1026] = 0;
+	assert_int_equal(create(f, NOBODY, long_path, (struct node_options){0}).error,
+			 ERROR_INVALID_PATH);
+}
+
+static void create_needs_a_parent_directory(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t file = make_file(f, "/file");
+
+	assert_int_equal(create(f, NOBODY, "/no/x", (struct node_options){0}).error,
+			 ERROR_NOT_FOUND);
+	assert_int_equal(create(f, NOBODY, "/file/x", (struct node_options){0}).error,
+			 ERROR_NOT_DIRECTORY);
+	assert_int_equal(create(f, NOBODY, "/file/x/y", (struct node_options){0}).error,
+			 ERROR_NOT_DIRECTORY);
+	assert_null(cell_node_at(f->cell, bytes_of_text("/file/x")));
+	assert_int_equal(cell_node(f->cell, file)->child_count, 0);
+	assert_int_equal(
+		create(f, NOBODY, "/z", (struct node_options){.kind = (enum node_kind)9}).error,
+		ERROR_MALFORMED);
+	assert_int_equal(create(f, NOBODY, "/d",
+				(struct node_options){.kind = NODE_DIRECTORY, .contents = "x"})
+				 .error,
+			 ERROR_IS_DIRECTORY);
+}
+
+static void create_opens_or_refuses_what_exists(void **state)
+{
+	struct fixture *f = *state;
+	struct result made = create(f, NOBODY, "/f", (struct node_options){.contents = "one"});
+	struct result again;
+
+	assert_true(made.created);
+	assert_int_equal(made.instance, made.revision.n);
+	assert_int_equal(made.kind, NODE_FILE);
+	assert_int_equal(count_effects(f, EFFECT_NODE_CREATED), 1);
+	assert_int_equal(effect_at(f, EFFECT_NODE_CREATED, 0)->parent,
+			 cell_node_at(f->cell, bytes_of_text("/"))->instance);
+
+	again = create(f, NOBODY, "/f", (struct node_options){.contents = "two"});
+	assert_int_equal(again.error, ERROR_OK);
+	assert_false(again.created);
+	assert_int_equal(again.instance, made.instance);
+	assert_int_equal(again.generation, made.generation);
+	assert_int_equal(count_effects(f, EFFECT_NODE_CREATED), 0);
+	assert_true(bytes_equal(cell_node(f->cell, made.instance)->contents, bytes_of_text("one")));
+
+	again = create(f, NOBODY, "/f", (struct node_options){.exclusive = true});
+	assert_int_equal(again.error, ERROR_EXISTS);
+	assert_int_equal(again.instance, made.instance);
+	assert_int_equal(create(f, NOBODY, "/", (struct node_options){.exclusive = true}).error,
+			 ERROR_EXISTS);
+}
+
+static void contents_have_a_limit(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *big = mem_zalloc(CELL_CONTENTS_MAX_BYTES + 1);
+	struct entry e = {.kind = ENTRY_NODE_CREATE,
+			  .node_create = {.path = bytes_of_text("/big"),
+					  .kind = NODE_FILE,
+					  .contents = {big, CELL_CONTENTS_MAX_BYTES + 1}}};
+	struct entry write = {.kind = ENTRY_NODE_WRITE};
+
+	assert_int_equal(apply(f, &e).error, ERROR_TOO_LARGE);
+	e.node_create.contents.size--;
+	write.node_write.instance = apply(f, &e).instance;
+	write.node_write.contents = (struct bytes){big, CELL_CONTENTS_MAX_BYTES + 1};
+	assert_int_equal(apply(f, &write).error, ERROR_TOO_LARGE);
+	write.node_write.contents.size--;
+	assert_int_equal(apply(f, &write).error, ERROR_OK);
+	free(big);
+}
+
+/* Generations and instances only grow, also when the name is used anew: old handles fail. */
+static void recreation_is_another_instance(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t old = make_file(f, "/f"), again, generation;
+
+	generation = write_node(f, old, "x", 0).generation;
+	assert_int_equal(delete_node(f, NOBODY, old).error, ERROR_OK);
+	assert_int_equal(effect_at(f, EFFECT_NODE_DELETED, 0)->instance, old);
+	again = make_file(f, "/f");
+	assert_true(again > old);
+	assert_true(cell_node(f->cell, again)->contents_generation > generation);
+	assert_null(cell_node(f->cell, old));
+	assert_int_equal(write_node(f, old, "y", 0).error, ERROR_HANDLE_STALE);
+	assert_int_equal(delete_node(f, NOBODY, old).error, ERROR_HANDLE_STALE);
+	assert_int_equal(acquire(f, make_session(f), old, 1, LOCK_SHARED).error,
+			 ERROR_HANDLE_STALE);
+}
+
+static void write_checks_the_generation(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t file = make_file(f, "/f"), directory = make_directory(f, "/d");
+	struct result r = write_node(f, file, "one", 0);
+	uint64_t generation = r.generation;
+
+	assert_int_equal(r.error, ERROR_OK);
+	assert_int_equal(generation, r.revision.n);
+	assert_int_equal(count_effects(f, EFFECT_NODE_CHANGED), 1);
+	r = write_node(f, file, "two", generation - 1);
+	assert_int_equal(r.error, ERROR_GENERATION_MISMATCH);
+	assert_int_equal(r.generation, generation);
+	assert_int_equal(count_effects(f, EFFECT_NODE_CHANGED), 0);
+	assert_true(bytes_equal(cell_node(f->cell, file)->contents, bytes_of_text("one")));
+	assert_int_equal(write_node(f, file, "two", generation).error, ERROR_OK);
+	assert_int_equal(cell_node(f->cell, file)->checksum, bytes_hash(bytes_of_text("two")));
+	assert_int_equal(write_node(f, directory, "x", 0).error, ERROR_IS_DIRECTORY);
+}
+
+static void delete_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t directory = make_directory(f, "/d"), file = make_file(f, "/d/f");
+	struct entry e = {.kind = ENTRY_NODE_DELETE,
+			  .node_delete = {.instance = file, .expected_generation = 1}};
+
+	assert_int_equal(delete_node(f, NOBODY, directory).error, ERROR_NOT_EMPTY);
+	assert_int_equal(
+		delete_node(f, NOBODY, cell_node_at(f->cell, bytes_of_text("/"))->instance).error,
+		ERROR_INVALID_ARGUMENT);
+	assert_int_equal(apply(f, &e).error, ERROR_GENERATION_MISMATCH);
+	assert_int_equal(f->outcome.result.generation, file);
+	assert_int_equal(delete_node(f, NOBODY, file).error, ERROR_OK);
+	assert_int_equal(effect_at(f, EFFECT_NODE_DELETED, 0)->parent, directory);
+	assert_int_equal(delete_node(f, NOBODY, directory).error, ERROR_OK);
+}
+
+static void children_come_in_order(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const names[] = {"/b", "/a", "/ab", "/B", "/\xff", "/a!"};
+	static const char *const sorted[] = {"B", "a", "a!", "ab", "b", "\xff"};
+	struct bytes after = BYTES_NONE;
+	uint64_t root = cell_node_at(f->cell, bytes_of_text("/"))->instance;
+
+	for (int i = 0; i < 6; i++)
+		make_file(f, names[i]);
+	for (int i = 0; i < 6; i++) {
+		const struct node *n = cell_child_after(f->cell, root, after);
+
+		assert_non_null(n);
+		after = node_name(n);
+		assert_true(bytes_equal(after, bytes_of_text(sorted[i])));
+	}
+	assert_null(cell_child_after(f->cell, root, after));
+	assert_null(cell_child_after(f->cell, 12345, BYTES_NONE));
+	/* From a name that is not there. */
+	assert_true(bytes_equal(node_name(cell_child_after(f->cell, root, bytes_of_text("aa"))),
+				bytes_of_text("ab")));
+	assert_int_equal(node_name(cell_node(f->cell, root)).size, 0);
+}
+
+static void acl_names_are_inherited(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t directory = make_directory(f, "/d"), file;
+	struct entry set = {.kind = ENTRY_NODE_SET_ACL,
+			    .node_set_acl = {.instance = directory,
+					     .acl = {bytes_of_text("readers"),
+						     bytes_of_text("writers"),
+						     bytes_of_text("admins")}}};
+	struct entry e = {.kind = ENTRY_NODE_CREATE,
+			  .node_create = {.path = bytes_of_text("/d/own"),
+					  .kind = NODE_FILE,
+					  .acl = {BYTES_NONE, bytes_of_text("w2"), BYTES_NONE}}};
+	const struct node *n;
+	char long_name[300];
+
+	assert_int_equal(apply(f, &set).error, ERROR_OK);
+	assert_int_equal(f->outcome.result.generation, f->outcome.result.revision.n);
+	file = make_file(f, "/d/f");
+	n = cell_node(f->cell, file);
+	assert_true(bytes_equal(n->acl[ACL_READ], bytes_of_text("readers")));
+	assert_true(bytes_equal(n->acl[ACL_CHANGE], bytes_of_text("admins")));
+	n = cell_node(f->cell, apply(f, &e).instance);
+	assert_true(bytes_equal(n->acl[ACL_READ], bytes_of_text("readers")));
+	assert_true(bytes_equal(n->acl[ACL_WRITE], bytes_of_text("w2")));
+
+	/* A change of the parent does not reach children that exist. */
+	set.node_set_acl.acl[0] = bytes_of_text("others");
+	set.node_set_acl.expected_generation = 1;
+	assert_int_equal(apply(f, &set).error, ERROR_GENERATION_MISMATCH);
+	set.node_set_acl.expected_generation = f->outcome.result.generation;
+	assert_int_equal(apply(f, &set).error, ERROR_OK);
+	assert_true(bytes_equal(cell_node(f->cell, file)->acl[0], bytes_of_text("readers")));
+	memset(long_name, 'n', sizeof(long_name));
+	set.node_set_acl.expected_generation = 0;
+	set.node_set_acl.acl[1] = (struct bytes){(uint8_t *)long_name, sizeof(long_name)};
+	assert_int_equal(apply(f, &set).error, ERROR_TOO_LARGE);
+}
+
+/* ---- ephemerals ---------------------------------------------------------------------------- */
+
+static void ephemeral_goes_after_its_last_keeper(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id a = make_session(f), b = make_session(f);
+	uint64_t node = create(f, a, "/e", (struct node_options){.ephemeral = true}).instance;
+
+	assert_int_equal(create(f, NOBODY, "/x", (struct node_options){.ephemeral = true}).error,
+			 ERROR_MALFORMED);
+	/* An open by create keeps as well; a second open changes nothing. */
+	assert_false(create(f, b, "/e", (struct node_options){0}).created);
+	assert_int_equal(keep_entry(f, ENTRY_KEEP, b, node).error, ERROR_OK);
+	assert_int_equal(cell_node(f->cell, node)->keeper_count, 2);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_GUARD_FAILED);
+
+	assert_int_equal(keep_entry(f, ENTRY_UNKEEP, a, node).error, ERROR_OK);
+	assert_int_equal(keep_entry(f, ENTRY_UNKEEP, a, node).error, ERROR_OK);
+	assert_int_equal(count_effects(f, EFFECT_UNKEPT), 0);
+	assert_null(cell_reapable_after(f->cell, 0));
+	end_session(f, b, SESSION_END_EXPIRED);
+	assert_int_equal(effect_at(f, EFFECT_UNKEPT, 0)->instance, node);
+	assert_int_equal(cell_reapable_after(f->cell, 0)->instance, node);
+	assert_null(cell_session(f->cell, b)); /* nothing of it is left */
+
+	/* Opened before the reaping: it stays. */
+	keep_entry(f, ENTRY_KEEP, a, node);
+	assert_null(cell_reapable_after(f->cell, 0));
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_GUARD_FAILED);
+	keep_entry(f, ENTRY_UNKEEP, a, node);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_OK);
+	assert_int_equal(count_effects(f, EFFECT_NODE_DELETED), 1);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_HANDLE_STALE);
+}
+
+static void permanent_nodes_have_no_keepers(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id a = make_session(f);
+	uint64_t node = make_file(f, "/p");
+
+	assert_int_equal(keep_entry(f, ENTRY_KEEP, a, node).error, ERROR_WRONG_KIND);
+	assert_int_equal(keep_entry(f, ENTRY_UNKEEP, a, node).error, ERROR_WRONG_KIND);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_WRONG_KIND);
+	assert_int_equal(keep_entry(f, ENTRY_KEEP, NOBODY, node).error, ERROR_MALFORMED);
+}
+
+/* Watching or keeping the directory keeps none of its ephemeral children. */
+static void keeping_a_directory_keeps_no_child(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id watcher = make_session(f), owner = make_session(f);
+	uint64_t directory = create(f, watcher, "/d",
+				    (struct node_options){.kind = NODE_DIRECTORY,
+							  .ephemeral = true})
+				     .instance;
+	uint64_t child =
+		create(f, owner, "/d/c", (struct node_options){.ephemeral = true}).instance;
+
+	assert_int_equal(cell_node(f->cell, directory)->keeper_count, 1);
+	end_session(f, owner, SESSION_END_CLOSED);
+	assert_int_equal(count_effects(f, EFFECT_UNKEPT), 1);
+	assert_int_equal(effect_at(f, EFFECT_UNKEPT, 0)->instance, child);
+}
+
+static void ephemeral_directory_waits_for_its_children(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id s = make_session(f);
+	uint64_t directory = create(f, s, "/d",
+				    (struct node_options){.kind = NODE_DIRECTORY,
+							  .ephemeral = true})
+				     .instance;
+	uint64_t child = make_file(f, "/d/c");
+
+	end_session(f, s, SESSION_END_CLOSED);
+	assert_int_equal(count_effects(f, EFFECT_UNKEPT), 0);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, directory).error, ERROR_NOT_EMPTY);
+	delete_node(f, NOBODY, child);
+	assert_int_equal(effect_at(f, EFFECT_UNKEPT, 0)->instance, directory);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, directory).error, ERROR_OK);
+	assert_int_equal(cell_node_count(f->cell), 1);
+}
+
+/* The lock-delay of a failed holder would be lost with the node. */
+static void reaping_waits_for_the_lock_delay(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id s = make_session(f), other = make_session(f);
+	uint64_t node = create(f, s, "/e", (struct node_options){.ephemeral = true}).instance;
+	struct revision began;
+
+	acquire(f, s, node, 1, LOCK_EXCLUSIVE);
+	end_session(f, s, SESSION_END_EXPIRED);
+	began = effect_at(f, EFFECT_LOCK_DELAY_BEGAN, 0)->revision;
+	assert_int_equal(count_effects(f, EFFECT_UNKEPT), 0);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_LOCK_HELD);
+	assert_int_equal(end_delay(f, node, began).error, ERROR_OK);
+	assert_int_equal(count_effects(f, EFFECT_UNKEPT), 1);
+	/* Held by a session that does not keep it: not reaped either. */
+	acquire(f, other, node, 1, LOCK_SHARED);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_LOCK_HELD);
+	release(f, other, node, 1);
+	assert_int_equal(count_effects(f, EFFECT_UNKEPT), 1);
+	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_OK);
+}
+
+/* ---- rows and digests ---------------------------------------------------------------------- */
+
+static void dirty_rows_come_once_and_in_order(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id s;
+	uint64_t node, gone;
+	struct row row;
+	static const enum row_kind kinds[] = {ROW_META, ROW_NODE, ROW_NODE, ROW_LOCK, ROW_SESSION};
+
+	while (cell_dirty_next(f->cell, &row))
+		continue;
+	assert_int_equal(cell_dirty_bytes(f->cell), 0);
+
+	s = make_session(f);
+	node = make_file(f, "/f");
+	gone = make_file(f, "/g");
+	for (int i = 0; i < 5; i++) {
+		acquire(f, s, node, 1, LOCK_EXCLUSIVE);
+		release(f, s, node, 1);
+	}
+	delete_node(f, s, gone);
+	assert_true(cell_dirty_bytes(f->cell) > 0);
+	for (int i = 0; i < 5; i++) {
+		assert_true(cell_dirty_next(f->cell, &row));
+		assert_int_equal(row.kind, kinds[i]);
+		assert_int_equal(row.deleted, i == 2);
+		if (i == 2)
+			assert_int_equal(row.key, gone);
+		if (i == 3)
+			assert_ptr_equal(row.lock, cell_node(f->cell, node)->lock);
+	}
+	assert_false(cell_dirty_next(f->cell, &row));
+	assert_int_equal(cell_dirty_bytes(f->cell), 0);
+	/* A stored row that goes is told once more. */
+	delete_node(f, s, node);
+	cell_dirty_next(f->cell, &row);
+	assert_int_equal(row.kind, ROW_META);
+	cell_dirty_next(f->cell, &row);
+	assert_true(row.kind == ROW_NODE && row.deleted && row.key == node);
+	cell_dirty_next(f->cell, &row);
+	assert_true(row.kind == ROW_LOCK && row.deleted && row.key == node);
+	assert_false(cell_dirty_next(f->cell, &row));
+}
+
+static void digest_is_compared_at_its_revision(void **state)
+{
+	struct fixture *f = *state;
+	struct entry e = {.kind = ENTRY_DIGEST,
+			  .digest = {.revision = cell_meta(f->cell)->revision,
+				     .digest = cell_digest(f->cell)}};
+
+	make_file(f, "/between");
+	apply(f, &e);
+	assert_int_equal(f->outcome.effect_count, 0);
+	e.digest.digest.low ^= 1;
+	apply(f, &e);
+	assert_int_equal(count_effects(f, EFFECT_DIGEST_DIFFERS), 1);
+	assert_int_equal(effect_at(f, EFFECT_DIGEST_DIFFERS, 0)->revision.n, e.digest.revision.n);
+	/* Nobody remembers, or nobody was there yet: nothing to compare. */
+	for (int i = 0; i < 1100; i++)
+		cell_apply(f->cell, &(struct entry){.kind = ENTRY_DIGEST}, &f->outcome);
+	apply(f, &e);
+	assert_int_equal(f->outcome.effect_count, 0);
+	e.digest.revision.n = 1u << 30;
+	apply(f, &e);
+	assert_int_equal(f->outcome.effect_count, 0);
+}
+
+/* Every field that is replicated is in the digest; here some that are easily forgotten. */
+static void digest_notices_small_differences(void **state)
+{
+	struct fixture *f = *state;
+	struct cell *other = new_cell();
+	struct entry e = {.kind = ENTRY_EPOCH, .epoch = {.master = {1}}};
+	struct outcome o;
+
+	cell_apply(other, &e, &o);
+	assert_true(digests_equal(cell_digest(other), cell_digest(f->cell)));
+	e = (struct entry){.kind = ENTRY_SESSION_CREATE, .session_create = {.pid = 1}};
+	apply(f, &e);
+	e.session_create.pid = 2;
+	cell_apply(other, &e, &o);
+	assert_false(digests_equal(cell_digest(other), cell_digest(f->cell)));
+	cell_free(other);
+}
+
+static void load_refuses_damage(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id s = make_session(f);
+	uint64_t directory = make_directory(f, "/d"), file = make_file(f, "/d/f");
+
+	acquire(f, s, file, 1, LOCK_EXCLUSIVE);
+	write_node(f, file, "contents", 0);
+	for (int damage = 0; damage < 9; damage++) {
+		struct cell *copy = cell_load_begin();
+		struct row row = {0};
+		char *trouble = NULL;
+		enum error error = ERROR_OK;
+
+		while (error == ERROR_OK && cell_row_after(f->cell, &row, &row)) {
+			struct node node = row.kind == ROW_NODE ? *row.node : (struct node){0};
+			struct lock lock = row.kind == ROW_LOCK ? *row.lock : (struct lock){0};
+			struct row bad = row;
+
+			if (row.kind == ROW_NODE)
+				bad.node = &node;
+			if (row.kind == ROW_LOCK)
+				bad.lock = &lock;
+			if (damage == 0 && row.kind == ROW_META)
+				continue;
+			if (damage == 1 && row.key == directory)
+				continue;
+			if (damage == 2 && row.kind == ROW_SESSION)
+				continue;
+			if (damage == 3)
+				node.checksum ^= row.key == file;
+			if (damage == 4 && row.key == file)
+				node.path = bytes_of_text("/e/f");
+			if (damage == 5)
+				lock.mode = LOCK_FREE;
+			if (damage == 6)
+				lock.period.n = 1;
+			if (damage == 7 && row.kind == ROW_NODE && row.node->parent == 0)
+				continue;
+			if (damage == 8 && row.kind == ROW_NODE && row.key == file)
+				continue;
+			error = cell_load_row(copy, &bad);
+		}
+		if (error == ERROR_OK)
+			error = cell_load_end(copy, &trouble);
+		if (error != ERROR_STORAGE_CORRUPT)
+			fail_msg("damage %d was not noticed", damage);
+		free(trouble);
+		cell_free(copy);
+	}
+}
+
+static void rows_load_twice_only_once(void **state)
+{
+	struct fixture *f = *state;
+	struct cell *copy = cell_load_begin();
+	struct row row = {0};
+
+	make_session(f);
+	while (cell_row_after(f->cell, &row, &row)) {
+		assert_int_equal(cell_load_row(copy, &row), ERROR_OK);
+		assert_int_equal(cell_load_row(copy, &row), ERROR_STORAGE_CORRUPT);
+	}
+	row = (struct row){.kind = (enum row_kind)77};
+	assert_int_equal(cell_load_row(copy, &row), ERROR_STORAGE_CORRUPT);
+	cell_free(copy);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(path_forms),
+		TEST(create_needs_a_parent_directory),
+		TEST(create_opens_or_refuses_what_exists),
+		TEST(contents_have_a_limit),
+		TEST(recreation_is_another_instance),
+		TEST(write_checks_the_generation),
+		TEST(delete_is_refused),
+		TEST(children_come_in_order),
+		TEST(acl_names_are_inherited),
+		TEST(ephemeral_goes_after_its_last_keeper),
+		TEST(permanent_nodes_have_no_keepers),
+		TEST(keeping_a_directory_keeps_no_child),
+		TEST(ephemeral_directory_waits_for_its_children),
+		TEST(reaping_waits_for_the_lock_delay),
+		TEST(dirty_rows_come_once_and_in_order),
+		TEST(digest_is_compared_at_its_revision),
+		TEST(digest_notices_small_differences),
+		TEST(load_refuses_damage),
+		TEST(rows_load_twice_only_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
