@@ -27,7 +27,7 @@
 #include "codec/codec.h"
 #include "wire/codec.h"
 
-#define NET_TURN_BUDGET 256          /* client receives armed again in one turn */
+#define NET_TURN_BUDGET 256 /* client receives armed again in one turn */
 #define NET_PEER_QUEUE_MAX_BYTES ((size_t)16 << 20)
 #define NET_STREAM_QUEUE_MAX_BYTES ((size_t)4 << 20) /* a client that does not read is cut off */
 #define NET_CALLS_PER_STREAM_MAX 1024
@@ -44,8 +44,8 @@ struct net_stream {
 };
 
 struct net_config {
-	struct codec_hello self;          /* `to` is set for each peer */
-	const char *listen_client;        /* host:port; port 0 chooses one */
+	struct codec_hello self;   /* `to` is set for each peer */
+	const char *listen_client; /* host:port; port 0 chooses one */
 	const char *listen_peer;
 	/* Without transport security only loopback addresses are accepted, unless this is set. */
 	bool insecure_plaintext_beyond_loopback;
@@ -57,15 +57,15 @@ struct net_config {
 };
 
 enum net_event_kind {
-	NET_TIMEOUT = 1,     /* the deadline passed */
-	NET_REQUEST,         /* call, stream, request */
-	NET_CALL_GONE,       /* call */
-	NET_STREAM_CLOSED,   /* stream: all its calls are gone */
-	NET_PEER_CONNECTED,  /* replica: our stream to it is up (again) */
-	NET_PEER_LOST,       /* replica: our stream to it broke */
-	NET_PEER_FRAME,      /* replica, frame, bulk */
-	NET_POSTED,          /* item */
-	NET_DRAINED,         /* after net_shutdown_begin(): nothing is under way any more */
+	NET_TIMEOUT = 1,    /* the deadline passed */
+	NET_REQUEST,        /* call, stream, request */
+	NET_CALL_GONE,      /* call */
+	NET_STREAM_CLOSED,  /* stream: all its calls are gone */
+	NET_PEER_CONNECTED, /* replica: our stream to it is up (again) */
+	NET_PEER_LOST,      /* replica: our stream to it broke */
+	NET_PEER_FRAME,     /* replica, frame, bulk */
+	NET_POSTED,         /* item */
+	NET_DRAINED,        /* after net_shutdown_begin(): nothing is under way any more */
 };
 
 /* Borrowed until the next net_next(), except `item`, which passes to the caller. */
