@@ -354,6 +354,8 @@ void paxos_persisted(struct paxos *p, int64_t now_ns, uint64_t number)
 	struct slot chosen = p->issued[number % WRITES_MAX].chosen;
 	if (p->persisted_chosen.n < chosen.n)
 		p->persisted_chosen = chosen;
+	if (p->role != PAXOS_LOST)
+		learner_serve_durable(p);
 	if (!paxos_takes_part(p))
 		return;
 	output_release_held(p);

@@ -122,12 +122,33 @@ int64_t learner_next_tick(const struct paxos *p)
 	return p->learner.check_due_ns;
 }
 
+/*
+ * The host answers from its disk. There a slot may still hold a value that lost, while the one
+ * that was chosen is on its way: nothing is served that is not durable as chosen. When the log is
+ * at rest its last slots are not, so a write is made for whoever asks.
+ */
 void learner_on_learn(struct paxos *p, uint32_t from, const struct paxos_message *m)
 {
 	CHECK(p->role != PAXOS_LOST);
 	if (m->slot.n == 0 || m->slot.n > p->durable.chosen.n)
 		return;
-	output_serve(p, from, m->slot);
+	if (m->slot.n <= p->persisted_chosen.n) {
+		output_serve(p, from, m->slot);
+	} else if (write_room(p)) {
+		p->peers[from].wants = m->slot;
+		(void)write_touch(p);
+	}
+}
+
+void learner_serve_durable(struct paxos *p)
+{
+	for (uint32_t i = 0; i < p->config.membership.count; i++) {
+		struct slot wants = p->peers[i].wants;
+		if (wants.n == 0 || wants.n > p->persisted_chosen.n)
+			continue;
+		output_serve(p, i, wants);
+		p->peers[i].wants = (struct slot){0};
+	}
 }
 
 /* Takes one chosen value, the next; false if it contradicts what this replica knows. */

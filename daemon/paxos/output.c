@@ -200,7 +200,8 @@ void output_serve(struct paxos *p, uint32_t member, struct slot from)
 	while (i < view->serve_count && !replica_equal(view->serve_log[i].to, to))
 		i++;
 	CHECK(i < MEMBERS_MAX);
-	view->serve_log[i] = (struct paxos_serve){to, from, p->durable.chosen};
+	CHECK(from.n <= p->persisted_chosen.n);
+	view->serve_log[i] = (struct paxos_serve){to, from, p->persisted_chosen};
 	if (i == view->serve_count)
 		view->serve_count++;
 }

@@ -232,9 +232,9 @@ struct paxos_output {
 	const struct paxos_accepted *chosen;
 
 	/* Send the chosen log from `from` on to `to`, at most a chunk, over the bulk connection.
-	 * Only slots above the trim point of paxos_durable() as it is now: what a row below an
-	 * installed snapshot holds was perhaps never chosen. What is not durable here may be left
-	 * out; without entries the watermark and the trim point are sent all the same. */
+	 * All of them are durable as chosen. Slots at or below the trim point of paxos_durable(), as
+	 * it is now, are left out: what a row below an installed snapshot holds was perhaps never
+	 * chosen. Without entries the watermark and the trim point are sent all the same. */
 	struct paxos_serve {
 		struct replica_id to;
 		struct slot from;

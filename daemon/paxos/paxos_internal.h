@@ -91,6 +91,7 @@ struct peer {
 	int64_t refused_last_ns;
 
 	enum verdict verdict; /* about us */
+	struct slot wants;    /* asked for chosen slots from here on, once they are durable; 0: no */
 
 	/* Our open question to a peer that greeted: its state is compared with `question_seen`. */
 	uint64_t question_life; /* 0: none */
@@ -376,6 +377,8 @@ void learner_want(struct paxos *p, bool urgent);
 void learner_notice_lag(struct paxos *p);
 void learner_tick(struct paxos *p);
 int64_t learner_next_tick(const struct paxos *p);
+/* Answers who asked for what has become durable meanwhile. */
+void learner_serve_durable(struct paxos *p);
 void learner_on_learn(struct paxos *p, uint32_t from, const struct paxos_message *m);
 
 /* seen.c */
