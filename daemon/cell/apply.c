@@ -65,7 +65,7 @@ static const struct entry_rule entry_rules[ENTRY_KIND_END] = {
 	[ENTRY_REVOKE] = {.apply = apply_revoke},
 	[ENTRY_MULTI] = {.apply = apply_multi},
 	[ENTRY_SESSION_MARK] = {.apply = apply_session_mark, .epoch_bound = true},
-	[ENTRY_SESSION_UNMARK] = {.apply = apply_session_unmark},
+	[ENTRY_SESSION_UNMARK] = {.apply = apply_session_unmark, .needs_session = true},
 	[ENTRY_SESSION_CACHES] = {.apply = apply_session_caches, .needs_session = true},
 	[ENTRY_LEASE_RAISE] = {.apply = apply_lease_raise},
 	[ENTRY_DIGEST] = {.apply = apply_digest},

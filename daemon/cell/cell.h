@@ -76,15 +76,18 @@ enum entry_kind {
 	ENTRY_NODE_SET_ACL,
 	ENTRY_KEEP,            /* a session's first open of an ephemeral node */
 	ENTRY_UNKEEP,          /* its last close */
-	ENTRY_NODE_REAP,       /* an ephemeral without keepers goes; conditional on that */
+	ENTRY_NODE_REAP,       /* an ephemeral without keepers goes: GUARD_FAILED if it has some,
+				  NOT_EMPTY, LOCK_HELD while held or in lock-delay */
 	ENTRY_ACQUIRE,
 	ENTRY_RELEASE,
-	ENTRY_CANCEL,          /* a waiter leaves: by itself or by its deadline (epoch-bound) */
+	ENTRY_CANCEL,          /* a waiter leaves: by itself or by its deadline (epoch-bound);
+				  ALREADY_HELD with the grant if it was let in before */
 	ENTRY_LOCK_DELAY_END,  /* epoch-bound */
 	ENTRY_REVOKE,          /* an administrator takes a grant away; starts the lock-delay */
-	ENTRY_MULTI,
+	ENTRY_MULTI,           /* all or nothing; result.grant is that of the first ACQUIRE; when
+				  refused, result.generation is the index of what refused it */
 	ENTRY_SESSION_MARK,    /* what silent sessions have left (epoch-bound) */
-	ENTRY_SESSION_UNMARK,
+	ENTRY_SESSION_UNMARK,  /* entry.session has none any more */
 	ENTRY_SESSION_CACHES,  /* the session caches from here on */
 	ENTRY_LEASE_RAISE,     /* the cell's longest session lease */
 	ENTRY_DIGEST,          /* compare at this revision */
@@ -113,7 +116,9 @@ struct entry {
 	struct session_id session;
 	uint64_t number;            /* request number, from 1; 0: not an exactly-once request */
 	uint64_t lowest_unanswered; /* results below are forgotten */
-	struct epoch guard_epoch;   /* epoch-bound entries: void unless it is the current one */
+	/* Void unless it is the current one: EPOCH_CHANGED, and no result is stored. Epoch-bound
+	 * entries need it; others may have it (0: not bound). */
+	struct epoch guard_epoch;
 
 	union {
 		struct {
@@ -220,7 +225,8 @@ struct multi_op {
 	enum multi_kind kind;
 	struct bytes path;
 	uint64_t instance; /* 0: whatever stands at the path */
-	uint64_t number;   /* generation, token, or holder's session */
+	uint64_t number;   /* generation (WRITE, DELETE: expected one; 0: any), token, or
+			      holder's session */
 	struct handle_id handle;
 	enum lock_mode mode;
 	enum node_kind node_kind;
@@ -400,7 +406,8 @@ struct cell *cell_new(const struct cell_genesis *genesis);
 void cell_free(struct cell *c);
 
 /*
- * Applies the entry at the next revision. Never fails: a refused request is a result. Entries
+ * Applies the entry at the next revision (a MULTI may take several: instances and tokens are
+ * revisions, and no two are the same; genesis is revision 1). Never fails: a refused request is a result. Entries
  * come from the log; one that is nonsense (a decoder let it pass) has the result MALFORMED and
  * changes nothing but the revision. `ret_outcome` is borrowed until the next call.
  */

@@ -226,16 +226,10 @@ enum error apply_session_mark(struct cell *c, const struct entry *e, struct resu
 	return ERROR_OK;
 }
 
-/* The sessions of the list, and entry.session when it names one. */
 enum error apply_session_unmark(struct cell *c, const struct entry *e, struct result *r)
 {
 	(void)r;
-	if (!marks_are_sound(e))
-		return ERROR_MALFORMED;
-	if (e->session.n != 0)
-		mark(c, e->session, -1, (struct epoch){0});
-	for (uint32_t i = 0; i < e->session_mark.count; i++)
-		mark(c, e->session_mark.marks[i].session, -1, (struct epoch){0});
+	mark(c, e->session, -1, (struct epoch){0});
 	return ERROR_OK;
 }
 

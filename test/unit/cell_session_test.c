@@ -207,12 +207,15 @@ static void marks_are_kept_until_removed(void **state)
 	assert_int_equal(apply(f, &e).error, ERROR_OK);
 	assert_int_equal(cell_session(f->cell, a)->mark_left_ns, -1);
 	assert_int_equal(cell_session(f->cell, b)->mark_left_ns, 0);
-	e = (struct entry){.kind = ENTRY_SESSION_UNMARK,
-			   .session_mark = {.count = 3, .marks = marks}};
-	assert_int_equal(apply(f, &e).error, ERROR_OK);
-	assert_int_equal(cell_session(f->cell, b)->mark_left_ns, -1);
-	marks[1].left_ns = -1;
+	e.session.n = 0;
 	assert_int_equal(apply(f, &e).error, ERROR_MALFORMED);
+
+	e = (struct entry){.kind = ENTRY_SESSION_MARK,
+			   .guard_epoch = now_epoch(f),
+			   .session_mark = {.count = 3, .marks = marks}};
+	marks[2].left_ns = -1;
+	assert_int_equal(apply(f, &e).error, ERROR_MALFORMED);
+	assert_int_equal(cell_session(f->cell, a)->mark_left_ns, -1); /* not half of them */
 	e.session_mark.marks = NULL;
 	assert_int_equal(apply(f, &e).error, ERROR_MALFORMED);
 }
