@@ -27,7 +27,7 @@ void acceptor_promise(struct paxos *p, struct ballot ballot)
 
 	bool own = replica_equal(ballot.replica, p->config.self);
 	if (!own && p->role == PAXOS_MASTER)
-		master_step_down(p, "another replica leads with a higher ballot");
+		lead_step_down(p, "another replica leads with a higher ballot");
 	if (!own && p->role == PAXOS_CANDIDATE)
 		election_step_back(p, p->now_ns);
 
@@ -225,6 +225,8 @@ void acceptor_on_release(struct paxos *p, uint32_t from, const struct paxos_mess
 {
 	if (ballot_equal(p->grant_ballot, m->ballot))
 		p->grant_until_ns = LEASE_NONE;
+	if (ballot_equal(p->hold_ballot, m->ballot))
+		p->hold_until_ns = LEASE_NONE;
 	if (ballot_equal(p->following, m->ballot))
 		p->contact_ns = 0;
 	if (p->role == PAXOS_MASTER || !ballot_equal(p->durable.promised, m->ballot))

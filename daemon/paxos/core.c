@@ -34,6 +34,8 @@ static void leave_mastership(struct paxos *p)
 	p->master.leaving = false;
 	p->master.lease_until_ns = LEASE_NONE;
 	/* Our own acceptor was bound to ourselves only. */
+	if (ballot_equal(p->hold_ballot, p->master.ballot))
+		p->hold_until_ns = LEASE_NONE;
 	if (ballot_equal(p->grant_ballot, p->master.ballot))
 		p->grant_until_ns = LEASE_NONE;
 }
@@ -216,7 +218,7 @@ static void step_vetted(struct paxos *p, uint32_t from, const struct paxos_messa
 		break;
 	case PAXOS_REFUSAL:
 		if (p->role == PAXOS_MASTER)
-			master_on_refusal(p, from, m);
+			lead_on_refusal(p, from, m);
 		else if (p->role == PAXOS_CANDIDATE)
 			election_on_refusal(p, from, m);
 		break;
@@ -230,7 +232,7 @@ static void step_vetted(struct paxos *p, uint32_t from, const struct paxos_messa
 		acceptor_on_heartbeat(p, from, m);
 		break;
 	case PAXOS_HEARTBEAT_ACK:
-		master_on_heartbeat_ack(p, from, m);
+		lead_on_heartbeat_ack(p, from, m);
 		break;
 	case PAXOS_RELEASE:
 		acceptor_on_release(p, from, m);
@@ -319,7 +321,7 @@ void paxos_tick(struct paxos *p, int64_t now_ns)
 	if (p->role == PAXOS_UNVETTED)
 		greet_tick(p);
 	else if (p->role == PAXOS_MASTER)
-		master_tick(p);
+		lead_tick(p);
 	else if (!paxos_late(p))
 		election_tick(p);
 }
@@ -333,7 +335,7 @@ int64_t paxos_next_tick(const struct paxos *p)
 	if (p->role == PAXOS_UNVETTED)
 		due_ns = p->greet_due_ns;
 	else if (p->role == PAXOS_MASTER)
-		due_ns = master_next_tick(p);
+		due_ns = lead_next_tick(p);
 	else
 		due_ns = election_next_tick(p);
 	if ((p->role == PAXOS_FOLLOWER || p->role == PAXOS_CANDIDATE) && due_ns < p->late_until_ns)
@@ -392,7 +394,7 @@ void paxos_resign(struct paxos *p, int64_t now_ns)
 		return;
 	if (p->role == PAXOS_CANDIDATE)
 		election_step_back(p, now_ns + p->config.heartbeat_ns);
-	master_resign(p);
+	lead_resign(p);
 }
 
 void paxos_peer_connected(struct paxos *p, int64_t now_ns, struct replica_id peer)
@@ -406,9 +408,9 @@ void paxos_peer_connected(struct paxos *p, int64_t now_ns, struct replica_id pee
 	if (p->role == PAXOS_CANDIDATE)
 		election_resend(p, member);
 	if (p->role == PAXOS_MASTER && !p->master.leaving) {
-		master_mark_sent(p);
-		master_heartbeat_one(p, member);
-		master_retransmit(p, member, true);
+		lead_mark_sent(p);
+		lead_heartbeat_one(p, member);
+		lead_retransmit(p, member, true);
 		lease_refresh(p);
 	}
 }

@@ -288,7 +288,7 @@ static void election_win(struct paxos *p)
 	c->failures = 0;
 	c->handover_until_ns = 0;
 	seen_promised(p, p->self, c->ballot);
-	master_start(p, c->ballot, c->told);
+	lead_start(p, c->ballot, c->told);
 }
 
 void election_check(struct paxos *p)

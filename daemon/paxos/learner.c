@@ -169,7 +169,7 @@ static bool learner_take(struct paxos *p, const struct paxos_accepted *entry)
 	/* What this master proposed here has lost: a newer ballot decides. It must not tell its own
 	 * followers this watermark, since it would bless the losing value that they accepted. */
 	if (p->role == PAXOS_MASTER && entry->slot.n < p->master.next.n)
-		master_step_down(p, "a newer master had another value chosen");
+		lead_step_down(p, "a newer master had another value chosen");
 	/* An accepted value of another ballot lost against this one. */
 	(void)write_row(p, entry->slot, entry->ballot, entry->value);
 	if (e != NULL)
@@ -239,7 +239,7 @@ void paxos_snapshot_installed(struct paxos *p, int64_t now_ns, struct slot slot)
 	if (p->role == PAXOS_LOST || p->storage_failed || slot.n <= p->durable.chosen.n)
 		return;
 	if (p->role == PAXOS_MASTER)
-		master_step_down(p, "a snapshot was installed");
+		lead_step_down(p, "a snapshot was installed");
 	if (p->role == PAXOS_CANDIDATE)
 		election_step_back(p, p->now_ns);
 

@@ -329,22 +329,22 @@ void proposer_drop_queue(struct paxos *p);
 uint64_t proposer_in_flight(const struct paxos *p);
 
 /* master.c */
-void master_start(struct paxos *p, struct ballot ballot, struct slot told);
-void master_tick(struct paxos *p);
-int64_t master_next_tick(const struct paxos *p);
-void master_heartbeat(struct paxos *p);
-void master_heartbeat_one(struct paxos *p, uint32_t member);
+void lead_start(struct paxos *p, struct ballot ballot, struct slot told);
+void lead_tick(struct paxos *p);
+int64_t lead_next_tick(const struct paxos *p);
+void lead_heartbeat(struct paxos *p);
+void lead_heartbeat_one(struct paxos *p, uint32_t member);
 /* Before anything leaves that asks for the lease: binds our own acceptor as well. */
-void master_mark_sent(struct paxos *p);
-void master_resign(struct paxos *p);
-void master_on_heartbeat_ack(struct paxos *p, uint32_t from, const struct paxos_message *m);
-void master_on_refusal(struct paxos *p, uint32_t from, const struct paxos_message *m);
-void master_retransmit(struct paxos *p, uint32_t member, bool all);
+void lead_mark_sent(struct paxos *p);
+void lead_resign(struct paxos *p);
+void lead_on_heartbeat_ack(struct paxos *p, uint32_t from, const struct paxos_message *m);
+void lead_on_refusal(struct paxos *p, uint32_t from, const struct paxos_message *m);
+void lead_retransmit(struct paxos *p, uint32_t member, bool all);
 bool storage_stalled(const struct paxos *p);
-void master_step_down(struct paxos *p, const char *why);
+void lead_step_down(struct paxos *p, const char *why);
 /* Steps down and releases the followers from their lease promise. */
-void master_release(struct paxos *p, const char *why);
-void master_progress(struct paxos *p);
+void lead_release(struct paxos *p, const char *why);
+void lead_progress(struct paxos *p);
 
 /* election.c */
 void election_schedule(struct paxos *p, int64_t due_ns);

@@ -75,7 +75,7 @@ static void proposer_propose(struct paxos *p, struct slot slot, struct value *va
 	e->own_write = write_row(p, slot, e->ballot, e->value);
 	e->sent_ns = p->now_ns;
 	p->master.next = slot_next(slot);
-	master_mark_sent(p);
+	lead_mark_sent(p);
 	for (uint32_t i = 0; i < p->config.membership.count; i++) {
 		if (i != p->self)
 			proposer_send_accept(p, e, i);
@@ -160,7 +160,7 @@ void proposer_advance(struct paxos *p)
 			break;
 		learner_choose_next(p);
 	}
-	master_progress(p);
+	lead_progress(p);
 }
 
 static void proposer_acknowledge(struct paxos *p, struct slot slot, uint32_t member)
@@ -213,7 +213,7 @@ void proposer_learned(struct paxos *p)
 	if (p->durable.chosen.n >= p->master.next.n) {
 		/* Chosen in an older ballot, it was reported in phase 1; else in a newer one. */
 		if (p->durable.chosen.n > p->reports.highest.n) {
-			master_step_down(p, "a peer knows slots as chosen that were never "
+			lead_step_down(p, "a peer knows slots as chosen that were never "
 					    "proposed here; a newer master exists");
 			return;
 		}

@@ -1,7 +1,7 @@
 /* Mastership: heartbeats, retransmission, stepping down, handing over. */
 #include "paxos_internal.h"
 
-void master_start(struct paxos *p, struct ballot ballot, struct slot told)
+void lead_start(struct paxos *p, struct ballot ballot, struct slot told)
 {
 	CHECK(p->role == PAXOS_CANDIDATE);
 	CHECK(p->durable.chosen.n >= told.n);
@@ -24,17 +24,17 @@ void master_start(struct paxos *p, struct ballot ballot, struct slot told)
 	p->following = ballot;
 	output_note(p, "elected in round %llu; slots from %llu on are proposed",
 		    (unsigned long long)ballot.round, (unsigned long long)p->master.next.n);
-	master_heartbeat(p);
+	lead_heartbeat(p);
 }
 
-void master_mark_sent(struct paxos *p)
+void lead_mark_sent(struct paxos *p)
 {
 	CHECK(p->role == PAXOS_MASTER && !p->master.leaving);
 	lease_grant(p, p->master.ballot, p->config.lease_ns);
 	p->master.sent_ns = p->now_ns;
 }
 
-void master_heartbeat_one(struct paxos *p, uint32_t member)
+void lead_heartbeat_one(struct paxos *p, uint32_t member)
 {
 	CHECK(p->master.sent_ns == p->now_ns);
 
@@ -45,12 +45,12 @@ void master_heartbeat_one(struct paxos *p, uint32_t member)
 	seen_attach(p, m);
 }
 
-void master_heartbeat(struct paxos *p)
+void lead_heartbeat(struct paxos *p)
 {
-	master_mark_sent(p);
+	lead_mark_sent(p);
 	for (uint32_t i = 0; i < p->config.membership.count; i++) {
 		if (i != p->self)
-			master_heartbeat_one(p, i);
+			lead_heartbeat_one(p, i);
 	}
 	p->master.heartbeat_due_ns = p->now_ns + p->config.heartbeat_ns;
 	lease_refresh(p);
@@ -58,7 +58,7 @@ void master_heartbeat(struct paxos *p)
 
 /* Sends again what a peer has not acknowledged; `all`: whatever its age. A peer that has been
  * silent gets nothing: its connection would only pile it up. */
-void master_retransmit(struct paxos *p, uint32_t member, bool all)
+void lead_retransmit(struct paxos *p, uint32_t member, bool all)
 {
 	size_t size_bytes = 0;
 	int64_t old_ns = 2 * p->config.heartbeat_ns;
@@ -80,11 +80,11 @@ void master_retransmit(struct paxos *p, uint32_t member, bool all)
 	}
 }
 
-static void master_retransmit_all(struct paxos *p)
+static void lead_retransmit_all(struct paxos *p)
 {
 	for (uint32_t i = 0; i < p->config.membership.count; i++) {
 		if (i != p->self)
-			master_retransmit(p, i, false);
+			lead_retransmit(p, i, false);
 	}
 	for (uint64_t n = p->durable.chosen.n + 1; n < p->master.next.n; n++) {
 		struct tail_entry *e = tail_get(p, (struct slot){n});
@@ -93,7 +93,7 @@ static void master_retransmit_all(struct paxos *p)
 	}
 }
 
-void master_step_down(struct paxos *p, const char *why)
+void lead_step_down(struct paxos *p, const char *why)
 {
 	CHECK(p->role == PAXOS_MASTER);
 	paxos_move(p, PAXOS_FOLLOWER);
@@ -103,7 +103,7 @@ void master_step_down(struct paxos *p, const char *why)
 }
 
 /* The most up-to-date voter that answers; MEMBER_NONE if all are silent. */
-static uint32_t master_successor(const struct paxos *p)
+static uint32_t lead_successor(const struct paxos *p)
 {
 	uint32_t best = MEMBER_NONE;
 	struct slot best_through = {0};
@@ -126,7 +126,7 @@ static uint32_t master_successor(const struct paxos *p)
 	return best;
 }
 
-static void master_send_release(struct paxos *p, uint32_t member, struct ballot ballot,
+static void lead_send_release(struct paxos *p, uint32_t member, struct ballot ballot,
 				struct replica_id successor)
 {
 	struct paxos_message *m = send_now(p, member, PAXOS_RELEASE);
@@ -136,9 +136,9 @@ static void master_send_release(struct paxos *p, uint32_t member, struct ballot 
 	m->successor = successor;
 }
 
-void master_release(struct paxos *p, const char *why)
+void lead_release(struct paxos *p, const char *why)
 {
-	uint32_t successor = master_successor(p);
+	uint32_t successor = lead_successor(p);
 	struct ballot ballot = p->master.ballot;
 	struct replica_id name = {0};
 
@@ -146,16 +146,16 @@ void master_release(struct paxos *p, const char *why)
 		name = member_id(p, successor);
 	/* The lease is gone before anybody is released; the successor hears it last, so that the
 	 * others are free when it asks them. */
-	master_step_down(p, why);
+	lead_step_down(p, why);
 	for (uint32_t i = 0; i < p->config.membership.count; i++) {
 		if (i != p->self && i != successor)
-			master_send_release(p, i, ballot, name);
+			lead_send_release(p, i, ballot, name);
 	}
 	if (successor != MEMBER_NONE)
-		master_send_release(p, successor, ballot, name);
+		lead_send_release(p, successor, ballot, name);
 }
 
-void master_resign(struct paxos *p)
+void lead_resign(struct paxos *p)
 {
 	CHECK(p->resigned);
 	if (p->role != PAXOS_MASTER || p->master.leaving)
@@ -164,15 +164,15 @@ void master_resign(struct paxos *p)
 	p->master.lease_until_ns = LEASE_NONE;
 	p->master.leave_by_ns = p->now_ns + RESIGN_WAIT_NS;
 	proposer_drop_queue(p);
-	master_progress(p);
+	lead_progress(p);
 }
 
 /* A leaving master goes once nothing is under way. */
-void master_progress(struct paxos *p)
+void lead_progress(struct paxos *p)
 {
 	CHECK(p->role == PAXOS_MASTER);
 	if (p->master.leaving && proposer_in_flight(p) == 0)
-		master_release(p, "handed over");
+		lead_release(p, "handed over");
 }
 
 bool storage_stalled(const struct paxos *p)
@@ -182,7 +182,7 @@ bool storage_stalled(const struct paxos *p)
 	return oldest_ns != TIME_NEVER && p->now_ns - oldest_ns > p->config.stall_ns;
 }
 
-static int64_t master_lapse_ns(const struct paxos *p)
+static int64_t lead_lapse_ns(const struct paxos *p)
 {
 	int64_t until_ns = p->master.elected_ns + p->config.lease_ns;
 
@@ -196,7 +196,7 @@ static int64_t master_lapse_ns(const struct paxos *p)
  * (Paxos Made Live, 4.1: such a replica cannot take part until a higher round). While the others
  * make a majority this is no hurry; rarely enough, a new ballot of our own wins it back.
  */
-static bool master_restand_due(const struct paxos *p)
+static bool lead_restand_due(const struct paxos *p)
 {
 	if (p->now_ns < p->restand_due_ns)
 		return false;
@@ -210,7 +210,7 @@ static bool master_restand_due(const struct paxos *p)
 	return false;
 }
 
-static void master_restand(struct paxos *p)
+static void lead_restand(struct paxos *p)
 {
 	p->restand_due_ns = p->now_ns + REFUSER_PAUSE_NS;
 	paxos_move(p, PAXOS_CANDIDATE);
@@ -218,44 +218,44 @@ static void master_restand(struct paxos *p)
 	election_prepare(p);
 }
 
-static bool master_timeouts(struct paxos *p)
+static bool lead_timeouts(struct paxos *p)
 {
 	if (paxos_late(p))
 		return false;
 	if (storage_stalled(p)) {
 		p->stand_back_until_ns = p->now_ns + STAND_BACK_NS;
-		master_release(p, "the disk has not finished a write in time; standing back");
+		lead_release(p, "the disk has not finished a write in time; standing back");
 		return true;
 	}
-	if (p->now_ns >= master_lapse_ns(p)) {
-		master_step_down(p, "no majority answers; the lease has lapsed");
+	if (p->now_ns >= lead_lapse_ns(p)) {
+		lead_step_down(p, "no majority answers; the lease has lapsed");
 		return true;
 	}
-	if (master_restand_due(p)) {
-		master_restand(p);
+	if (lead_restand_due(p)) {
+		lead_restand(p);
 		return true;
 	}
 	return false;
 }
 
-void master_tick(struct paxos *p)
+void lead_tick(struct paxos *p)
 {
 	CHECK(p->role == PAXOS_MASTER);
 	if (p->master.leaving) {
 		if (p->now_ns >= p->master.leave_by_ns)
-			master_release(p, "handed over with values under way");
+			lead_release(p, "handed over with values under way");
 		return;
 	}
-	if (master_timeouts(p) || p->now_ns < p->master.heartbeat_due_ns)
+	if (lead_timeouts(p) || p->now_ns < p->master.heartbeat_due_ns)
 		return;
-	master_heartbeat(p);
-	master_retransmit_all(p);
+	lead_heartbeat(p);
+	lead_retransmit_all(p);
 	/* Heartbeats would hide a hung disk: an idle master writes now and then. */
 	if (p->now_ns - p->written_ns >= PROBE_WRITE_NS && write_room(p))
 		(void)write_touch(p);
 }
 
-int64_t master_next_tick(const struct paxos *p)
+int64_t lead_next_tick(const struct paxos *p)
 {
 	CHECK(p->role == PAXOS_MASTER);
 	if (p->master.leaving)
@@ -263,7 +263,7 @@ int64_t master_next_tick(const struct paxos *p)
 	return p->master.heartbeat_due_ns;
 }
 
-void master_on_heartbeat_ack(struct paxos *p, uint32_t from, const struct paxos_message *m)
+void lead_on_heartbeat_ack(struct paxos *p, uint32_t from, const struct paxos_message *m)
 {
 	if (p->role != PAXOS_MASTER || !ballot_equal(m->ballot, p->master.ballot))
 		return;
@@ -273,7 +273,7 @@ void master_on_heartbeat_ack(struct paxos *p, uint32_t from, const struct paxos_
 }
 
 /* One refusal deposes nobody: the lease decides, and lapses without a majority. */
-void master_on_refusal(struct paxos *p, uint32_t from, const struct paxos_message *m)
+void lead_on_refusal(struct paxos *p, uint32_t from, const struct paxos_message *m)
 {
 	struct peer *peer = &p->peers[from];
 
