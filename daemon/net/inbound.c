@@ -159,7 +159,9 @@ static void inbound_greet(struct net *n, struct inbound *i, struct bytes frame)
 	}
 	codec_frame_release(&f);
 	if (trouble != NULL) {
-		log_warning("net: refused the stream of a peer: %s", trouble);
+		if (trouble != n->last_refusal)
+			log_warning("net: refused the stream of a peer: %s", trouble);
+		n->last_refusal = trouble;
 		inbound_end(n, i, trouble);
 		return;
 	}

@@ -79,31 +79,38 @@ static const char *link_name(const struct link *l)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-/* Sends what has gathered as one message: frames are made so that they can be put together. Bulk
- * frames may hold a part that must stay single, and are large already: one each. */
+/* Takes a frame from the queue, and those behind it that may be put together with it. Bulk frames
+ * are large already and go one by one. */
+static uint32_t link_gather(struct link *l, grpc_slice slices[FRAMES_PER_MESSAGE_MAX])
+{
+	struct join join = {0};
+	uint32_t count = 0;
+	bool joins = !l->bulk && l->queue.count > 1 && join_add(&join, slice_queue_peek(&l->queue));
+
+	do {
+		slices[count++] = slice_queue_pop(&l->queue);
+	} while (joins && l->queue.count > 0 && count < FRAMES_PER_MESSAGE_MAX &&
+		 join_add(&join, slice_queue_peek(&l->queue)));
+	return count;
+}
+
+/* Sends what has gathered while the last message was under way. */
 static void link_flush(struct net *n, struct link *l)
 {
 	grpc_slice slices[FRAMES_PER_MESSAGE_MAX];
 	grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
 	grpc_byte_buffer *message;
-	size_t bytes = 0;
-	uint32_t count = 0;
+	uint32_t count;
 
 	if (l->state != LINK_UP || l->sending || l->queue.count == 0)
 		return;
-	do {
-		slices[count] = slice_queue_pop(&l->queue);
-		bytes += GRPC_SLICE_LENGTH(slices[count]);
-		count++;
-	} while (!l->bulk && l->queue.count > 0 && count < FRAMES_PER_MESSAGE_MAX &&
-		 bytes + GRPC_SLICE_LENGTH(l->queue.slices[l->queue.head]) <=
-			 CODEC_FRAME_MAX_BYTES);
+	count = link_gather(l, slices);
 	message = grpc_raw_byte_buffer_create(slices, count);
+	n->counters.peer_bytes_sent += grpc_byte_buffer_length(message);
 	op.data.send_message.send_message = message;
 	l->sending = true;
 	l->batches++;
 	net_batch(n, l->call, &op, 1, &l->sent);
-	n->counters.peer_bytes_sent += bytes;
 	grpc_byte_buffer_destroy(message);
 	for (uint32_t i = 0; i < count; i++)
 		grpc_slice_unref(slices[i]);

@@ -10,6 +10,7 @@
  *   stream.c   Session streams of clients, and the calls in their envelopes
  *   inbound.c  streams that peers opened to us
  *   link.c     streams that we open to peers: an Exchange and a Bulk link for each
+ *   join.c     which frames for a peer may be put together
  *   server.c   the two servers, their methods, and the budget for arming
  *   payload.c  bytes in and out, refusals as statuses
  *   address.c  what listening addresses mean; tls.c credentials
@@ -66,6 +67,8 @@ void slice_queue_release(struct slice_queue *q);
 void slice_queue_push(struct slice_queue *q, grpc_slice s);
 /* The queue must not be empty; the caller owns the slice. */
 grpc_slice slice_queue_pop(struct slice_queue *q);
+/* The bytes at the head, valid until the queue is touched. */
+struct bytes slice_queue_peek(const struct slice_queue *q);
 
 /* A refusal as gRPC wants it; holds slices until refusal_release(). */
 struct refusal {
@@ -177,6 +180,15 @@ struct peer {
 	struct inbound *inbound[2];
 };
 
+/* join.c: what has been put together so far. */
+struct join {
+	size_t bytes;
+	uint32_t messages, singles;
+};
+
+/* Counts a frame in; false, and nothing changed, if it must not be put behind the others. */
+bool join_add(struct join *j, struct bytes frame);
+
 void link_open(struct net *n, struct peer *p, bool bulk);
 /* Dials links whose time has come. */
 void link_tick(struct net *n, int64_t now_ns);
@@ -237,6 +249,7 @@ struct net {
 
 	void *peer_methods[2]; /* Exchange, Bulk */
 	uint32_t strangers;
+	const char *last_refusal; /* of a peer's stream: logged once as long as it stays the same */
 	struct peer peers[MEMBERS_MAX];
 	uint32_t peer_count;
 	int64_t links_due_ns;

@@ -50,6 +50,14 @@ grpc_slice slice_queue_pop(struct slice_queue *q)
 	return s;
 }
 
+struct bytes slice_queue_peek(const struct slice_queue *q)
+{
+	const grpc_slice *s = &q->slices[q->head];
+
+	CHECK(q->count > 0);
+	return (struct bytes){GRPC_SLICE_START_PTR(*s), GRPC_SLICE_LENGTH(*s)};
+}
+
 struct bytes net_borrow(struct net *n, grpc_byte_buffer *buffer)
 {
 	const grpc_slice_buffer *parts = &buffer->data.raw.slice_buffer;

@@ -122,19 +122,39 @@ static void connect_pair(struct pair *p)
 	}
 }
 
-/* A gossip part whose revision is the mark. */
-static void build_frame(struct buffer *b, uint64_t mark, size_t padding)
+/* A frame with `messages` heartbeats, the last of them with this sequence, and perhaps gossip. */
+static void build_frame(struct buffer *b, uint64_t mark, uint32_t messages, bool gossip)
 {
-	char *text = mem_alloc(padding + 1);
-	struct codec_gossip g = {.revision = mark, .trouble = {(const uint8_t *)text, padding}};
+	struct paxos_message m = {.kind = PAXOS_HEARTBEAT};
+	const struct codec_gossip g = {.revision = mark};
 
-	memset(text, 'x', padding);
 	buffer_clear(b);
-	assert_int_equal(codec_frame_gossip(b, &g), ERROR_OK);
-	free(text);
+	for (uint32_t i = 0; i < messages; i++) {
+		m.sequence = mark;
+		assert_int_equal(codec_frame_message(b, &m), ERROR_OK);
+	}
+	if (gossip)
+		assert_int_equal(codec_frame_gossip(b, &g), ERROR_OK);
 }
 
-/* The last mark of a frame. */
+/* Checks that the frame goes on where the last one ended. */
+static void read_frame(struct bytes frame, uint64_t *seen, uint32_t *messages, uint32_t *gossips)
+{
+	struct codec_frame f = {0};
+	struct arena arena;
+
+	arena_init(&arena, (size_t)8 << 20);
+	assert_int_equal(codec_decode_frame(frame, &arena, &f), ERROR_OK);
+	for (uint32_t i = 0; i < f.message_count; i++) {
+		assert_in_range(f.messages[i].sequence, *seen, *seen + 1);
+		*seen = f.messages[i].sequence;
+	}
+	*messages += f.message_count;
+	*gossips += f.has_gossip;
+	codec_frame_release(&f);
+	arena_release(&arena);
+}
+
 static uint64_t read_mark(struct bytes frame)
 {
 	struct codec_frame f = {0};
@@ -150,45 +170,78 @@ static uint64_t read_mark(struct bytes frame)
 	return mark;
 }
 
-/* Frames sent in a burst arrive in order, some of them put together, none lost; Bulk frames stay
- * single. */
+/* Frames sent in a burst arrive in order and none is lost, though many are put together: paxos
+ * messages freely, gossip once in a frame. */
 static void test_frames_in_order(void **state)
 {
 	struct pair *p = *state;
+	uint32_t frames = 0, messages = 0, gossips = 0;
 	struct net_counters counters;
 	struct buffer frame;
 	uint64_t seen = 0;
-	int messages = 0;
 
 	buffer_init(&frame, CODEC_FRAME_MAX_BYTES);
 	connect_pair(p);
 	for (uint64_t i = 1; i <= 1000; i++) {
-		build_frame(&frame, i, 10);
+		build_frame(&frame, i, 1 + i % 3, i % 100 == 0);
 		assert_true(
 			net_peer_send(p->a, (struct replica_id){2}, buffer_view(&frame), false));
 	}
-	while (seen < 1000) {
+	while (seen < 1000 || gossips < 10) {
 		struct net_event event = expect(p->b, p->a, NET_PEER_FRAME);
-		uint64_t mark = read_mark(event.frame);
 
 		assert_int_equal(event.replica.n, 1);
 		assert_false(event.bulk);
-		assert_true(mark > seen);
-		seen = mark;
-		messages++;
+		read_frame(event.frame, &seen, &messages, &gossips);
+		frames++;
 	}
-	assert_true(messages < 500);
+	assert_int_equal(messages, 1000 + 666 + 334);
+	assert_int_equal(gossips, 10);
+	assert_true(frames < 500);
 	net_counters(p->a, &counters);
 	assert_int_equal(counters.peer_frames_sent, 1000);
 	assert_int_equal(counters.peer_frames_dropped, 0);
+	buffer_release(&frame);
+}
 
-	build_frame(&frame, 1, 100);
+/* More messages than the codec takes in one frame are spread over several. */
+static void test_joined_frames_stay_within_limits(void **state)
+{
+	struct pair *p = *state;
+	uint32_t messages = 0, gossips = 0;
+	struct buffer frame;
+	uint64_t seen = 0;
+
+	buffer_init(&frame, CODEC_FRAME_MAX_BYTES);
+	connect_pair(p);
+	for (uint64_t i = 1; i <= 12; i++) {
+		build_frame(&frame, i, CODEC_FRAME_MESSAGES_MAX / 3, false);
+		assert_true(
+			net_peer_send(p->a, (struct replica_id){2}, buffer_view(&frame), false));
+	}
+	while (seen < 12)
+		read_frame(expect(p->b, p->a, NET_PEER_FRAME).frame, &seen, &messages, &gossips);
+	assert_int_equal(messages, 12 * (CODEC_FRAME_MESSAGES_MAX / 3));
+	buffer_release(&frame);
+}
+
+/* Bulk has a stream of its own, and its frames stay single. */
+static void test_bulk_frames(void **state)
+{
+	struct pair *p = *state;
+	int64_t end_ns = clock_now_ns() + RAW_PATIENCE_NS;
+	struct buffer frame;
+
+	buffer_init(&frame, CODEC_FRAME_MAX_BYTES);
+	connect_pair(p);
+	build_frame(&frame, 1, 0, true);
 	while (!net_peer_send(p->b, (struct replica_id){1}, buffer_view(&frame), true)) {
 		pump(p->a);
 		pump(p->b);
+		assert_true(clock_now_ns() < end_ns);
 	}
 	for (uint64_t i = 2; i <= 20; i++) {
-		build_frame(&frame, i, 100);
+		build_frame(&frame, i, 0, true);
 		assert_true(net_peer_send(p->b, (struct replica_id){1}, buffer_view(&frame), true));
 	}
 	for (uint64_t i = 1; i <= 20; i++) {
@@ -258,7 +311,7 @@ static void test_reconnects(void **state)
 		assert_int_equal(expect(p->a, p->b, NET_PEER_CONNECTED).replica.n, 2);
 		if (clock_now_ns() - back_ns > worst_ns)
 			worst_ns = clock_now_ns() - back_ns;
-		build_frame(&frame, 40 + (uint64_t)round, 1);
+		build_frame(&frame, 40 + (uint64_t)round, 0, true);
 		assert_true(
 			net_peer_send(p->a, (struct replica_id){2}, buffer_view(&frame), false));
 		assert_int_equal(read_mark(expect(p->b, p->a, NET_PEER_FRAME).frame), 40 + round);
@@ -383,7 +436,8 @@ int main(void)
 {
 #define WITH_PAIR(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		WITH_PAIR(test_frames_in_order),  WITH_PAIR(test_limits),
+		WITH_PAIR(test_frames_in_order),  WITH_PAIR(test_joined_frames_stay_within_limits),
+		WITH_PAIR(test_bulk_frames),      WITH_PAIR(test_limits),
 		WITH_PAIR(test_reconnects),       WITH_PAIR(test_wrong_cell),
 		WITH_PAIR(test_hello_is_checked), WITH_PAIR(test_second_stream_replaces_first),
 	};
