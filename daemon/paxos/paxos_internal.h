@@ -9,7 +9,7 @@
  *   acceptor.c    promises and acceptances
  *   lease.c       both sides of the lease: grants to a master, and the master's own belief
  *   proposer.c    commands into values, values into slots, acknowledgements into choices
- *   master.c      heartbeats, retransmission, stepping down, handing over
+ *   lead.c        heartbeats, retransmission, stepping down, handing over
  *   election.c    probing and phase 1
  *   learner.c     the watermark, and fetching what was missed
  *   seen.c        what acceptors were seen to acknowledge
@@ -328,7 +328,7 @@ void proposer_own_durable(struct paxos *p);
 void proposer_drop_queue(struct paxos *p);
 uint64_t proposer_in_flight(const struct paxos *p);
 
-/* master.c */
+/* lead.c */
 void lead_start(struct paxos *p, struct ballot ballot, struct slot told);
 void lead_tick(struct paxos *p);
 int64_t lead_next_tick(const struct paxos *p);
