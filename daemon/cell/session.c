@@ -118,8 +118,8 @@ enum error apply_session_create(struct cell *c, const struct entry *e, struct re
 
 /* ---- end ----------------------------------------------------------------------------------- */
 
-/* Waiters leave first: a lock that the session frees must not come back to it. */
-static void drop_claims(struct cell *c, struct session_entry *s, bool holds, bool failed)
+/* Lets nobody in yet: a lock that the session frees must not come to another handle of its own. */
+static void drop_claims(struct cell *c, struct session_entry *s, bool failed)
 {
 	struct session_id id = s->session.id;
 	struct claim *claim = claim_from(c, id, 0, (struct handle_id){0});
@@ -129,10 +129,10 @@ static void drop_claims(struct cell *c, struct session_entry *s, bool holds, boo
 		struct node_entry *n = node_find(c, claim->instance);
 		const struct lock *l = n->node.lock;
 
-		if (holds && claim->holds)
+		if (claim->holds)
 			lock_drop_holder(c, n, lock_holder_position(l, claim->grant), failed,
 					 ERROR_SESSION_EXPIRED);
-		else if (!holds && !claim->holds)
+		else
 			lock_drop_waiter(c, n, lock_waiter_position(l, claim->ticket),
 					 ERROR_SESSION_EXPIRED);
 		claim = next != NULL && next->session.n == id.n ? next : NULL;
@@ -159,10 +159,8 @@ static void session_end_now(struct cell *c, struct session_entry *s, bool failed
 	struct session_id id = s->session.id;
 
 	s->ending = true;
-	drop_claims(c, s, false, failed);
-	drop_claims(c, s, true, failed);
+	drop_claims(c, s, failed);
 	CHECK(claim_from(c, id, 0, (struct handle_id){0}) == NULL);
-	/* Others are let in only when all its claims are gone. */
 	for (uint32_t i = 0; i < s->session.lock_count; i++)
 		if (i == 0 || s->session.locks[i] != s->session.locks[i - 1])
 			lock_settle(c, node_find(c, s->session.locks[i]));
