@@ -87,7 +87,7 @@ static bool decode_node(struct bytes b, struct arena *arena, uint64_t key, struc
 
 	if (node == NULL || !decode(ROW_NODE, b, arena, node) || node->instance != key)
 		return false;
-	node->checksum = bytes_hash(node->contents);
+	node->checksum = node->kind == NODE_FILE ? bytes_hash(node->contents) : 0;
 	row->node = node;
 	return true;
 }
