@@ -238,7 +238,7 @@ static UNUSED_OK const struct effect *effect_at(const struct fixture *f, enum ef
 		if (f->outcome.effects[i].kind == kind && nth-- == 0)
 			return &f->outcome.effects[i];
 	fail_msg("no effect of kind %d", (int)kind);
-	return NULL;
+	CHECK_UNREACHABLE("cmocka left the test");
 }
 
 static UNUSED_OK bool holds(const struct fixture *f, uint64_t instance, struct session_id s,
