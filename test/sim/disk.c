@@ -177,6 +177,16 @@ uint64_t sim_disk_synced(struct host *h)
 	return d->synced;
 }
 
+/* Lost and doubtful memories together stay a minority: beyond, nobody could ever vouch. */
+static bool lies_enough(const struct world *w)
+{
+	uint32_t lost = 0;
+
+	for (uint32_t i = 0; i < w->options->replicas; i++)
+		lost += w->hosts[i].rolled_back || w->hosts[i].disk.doubtful;
+	return w->options->profile->rollback_mean_ns > 0 && lost >= (w->options->replicas - 1) / 2;
+}
+
 void sim_disk_crash(struct host *h)
 {
 	struct sim_disk *d = &h->disk;
@@ -188,7 +198,7 @@ void sim_disk_crash(struct host *h)
 		if (rng_chance(rng, 500000))
 			commit_running(h);
 		else
-			d->doubtful = rng_chance(rng, 500000);
+			d->doubtful = !lies_enough(h->world) && rng_chance(rng, 500000);
 	}
 	queue_clear(d);
 	d->submitted = 0;
@@ -332,6 +342,13 @@ void sim_disk_save_end(struct sim_disk *d)
 		row->stored = BYTES_NONE;
 	}
 	d->state.slot = d->delta.slot;
+	state_release(&d->delta);
+	d->saving = false;
+}
+
+void sim_disk_state_clear(struct sim_disk *d)
+{
+	state_release(&d->state);
 	state_release(&d->delta);
 	d->saving = false;
 }

@@ -176,7 +176,7 @@ static void rollback(struct world *w)
 						   ROLLBACK_MAX_NS);
 
 	for (i = 0; i < w->options->replicas; i++)
-		lost += w->hosts[i].rolled_back;
+		lost += w->hosts[i].rolled_back || w->hosts[i].disk.doubtful;
 	if (h == NULL || h->rolled_back || lost >= (w->options->replicas - 1) / 2 ||
 	    paxos_role(h->paxos) == PAXOS_MASTER || paxos_role(h->paxos) == PAXOS_UNVETTED)
 		return;
@@ -191,8 +191,13 @@ static void rollback(struct world *w)
 		sim_trace(w, "r%u: its disk is blank", h->id.n);
 		sim_host_blank(h);
 	} else {
+		/* With state.db as it was, the state above the log would give it away. */
+		bool state_too = rng_chance(&w->fault_rng, 700000);
+
 		sim_trace(w, "r%u: its disk goes back in time", h->id.n);
 		sim_disk_rollback(&h->disk, since_ns);
+		if (state_too)
+			sim_host_state_reset(h);
 	}
 }
 

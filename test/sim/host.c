@@ -354,12 +354,13 @@ void sim_host_crash(struct host *h)
 	}
 }
 
-static void disk_format(struct host *h)
+void sim_host_state_reset(struct host *h)
 {
 	struct cell_genesis genesis = {.cell_id_high = 1, .cell_id_low = 2};
 	struct cell *c;
 
-	sim_disk_init(&h->disk);
+	CHECK(h->disk.trimmed.n == 0);
+	sim_disk_state_clear(&h->disk);
 	genesis.name = bytes_of_text("sim");
 	c = cell_new(&genesis);
 	sim_disk_save_begin(&h->disk, c, (struct slot){0});
@@ -371,7 +372,8 @@ void sim_host_blank(struct host *h)
 {
 	CHECK(h->state == HOST_DOWN);
 	sim_disk_release(&h->disk);
-	disk_format(h);
+	sim_disk_init(&h->disk);
+	sim_host_state_reset(h);
 	h->disk.blank = true;
 }
 
@@ -382,7 +384,8 @@ void sim_host_init(struct host *h, struct world *w, uint32_t index)
 	h->index = index;
 	h->id.n = index + 1;
 	h->incarnation = (struct incarnation){rng_next(&w->host_rng), rng_next(&w->host_rng)};
-	disk_format(h);
+	sim_disk_init(&h->disk);
+	sim_host_state_reset(h);
 }
 
 void sim_host_release(struct host *h)

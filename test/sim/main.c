@@ -7,13 +7,12 @@
  */
 #include "sim.h"
 
-#include "base/clock.h"
-
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define UNTIL_DEFAULT_NS (60 * NS_PER_S)
@@ -87,7 +86,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: sim --seed N | --seeds A..B  [--until 60s] [--profile P] [--trace]\n"
 		"           [--replicas N] [--clients N] [--mutant N]\n"
-		"profiles: calm chaos crash lossy liar\n");
+		"profiles: calm chaos crash lossy liar wild\n");
 	for (int i = 1; i < MUTANT_COUNT; i++)
 		fprintf(stderr, "mutant %d: %s\n", i, sim_mutant_name((enum sim_mutant)i));
 	return 2;
@@ -175,13 +174,14 @@ static bool arguments_parse(int argc, char **argv, struct arguments *a)
 	return optind == argc && a->last > 0;
 }
 
-static void rate_print(const struct tally *t, int64_t elapsed_ns)
+/* By the processor's time: what else runs on the machine does not count. */
+static void rate_print(const struct tally *t)
 {
-	int64_t ms = elapsed_ns / NS_PER_MS + 1;
+	int64_t ms = (int64_t)clock() / (CLOCKS_PER_SEC / 1000) + 1;
 
 	printf("%" PRId64 " simulated seconds, %" PRIu64 " steps, %" PRIu64 " elections, %" PRIu64
-	       " commands acknowledged; %" PRId64 " simulated seconds a second, %" PRId64
-	       " steps a second\n",
+	       " commands acknowledged; %" PRId64 " simulated seconds, %" PRId64
+	       " steps a second of one core\n",
 	       t->simulated_ns / NS_PER_S, t->steps, t->elections, t->acked,
 	       t->simulated_ns / NS_PER_MS / ms, (int64_t)t->steps * 1000 / ms);
 }
@@ -195,7 +195,6 @@ int main(int argc, char **argv)
 			    .until_ns = UNTIL_DEFAULT_NS},
 	};
 	struct tally t = {0};
-	int64_t begin_ns = clock_now_ns();
 	bool mutant;
 
 	if (!arguments_parse(argc, argv, &a))
@@ -207,7 +206,7 @@ int main(int argc, char **argv)
 		if (mutant && t.failed > 0)
 			break;
 	}
-	rate_print(&t, clock_now_ns() - begin_ns);
+	rate_print(&t);
 	if (mutant)
 		printf("mutant %d (%s): %s after %" PRIu64 " seeds\n", (int)a.options.mutant,
 		       sim_mutant_name(a.options.mutant), t.failed > 0 ? "caught" : "survived",

@@ -39,6 +39,16 @@ static const struct sim_profile profiles[] = {
 		.sync_max_ns = 5 * NS_PER_MS, .rollback_mean_ns = 10 * NS_PER_S,
 		.crash_mean_ns = 15 * NS_PER_S, .drift_ppm = DRIFT_PPM_DEFAULT,
 	},
+	{
+		/* Clocks far beyond the bound void the leases; agreement never rests on a clock. */
+		.name = "wild",
+		.loss_ppm = 100000, .duplicate_ppm = 50000, .slow_ppm = 20000,
+		.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = 2 * NS_PER_S,
+		.sync_max_ns = 8 * NS_PER_MS,
+		.crash_mean_ns = 5 * NS_PER_S, .pause_mean_ns = 3 * NS_PER_S,
+		.cut_mean_ns = 3 * NS_PER_S, .expire_mean_ns = 5 * NS_PER_S,
+		.drift_ppm = 400000, .trims = true, .leases_void = true,
+	},
 };
 /* clang-format on */
 

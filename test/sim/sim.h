@@ -49,6 +49,7 @@ struct sim_profile {
 	int64_t resign_mean_ns, expire_mean_ns, rollback_mean_ns;
 	int32_t drift_ppm; /* real bound of the clocks' rates */
 	bool trims;
+	bool leases_void; /* clocks beyond the bound: only what rests on no clock is checked */
 };
 
 const struct sim_profile *sim_profile_find(const char *name);
@@ -202,6 +203,8 @@ uint64_t sim_disk_synced(struct host *h);
 void sim_disk_crash(struct host *h);
 /* Takes back what was committed after `since_ns`; false if there was nothing. */
 bool sim_disk_rollback(struct sim_disk *d, int64_t since_ns);
+/* Drops the saved state, and what was on its way. */
+void sim_disk_state_clear(struct sim_disk *d);
 void sim_disk_trim(struct sim_disk *d, struct slot through);
 /* Puts a cell's dirty rows, or all its rows, into the delta. */
 void sim_disk_save_begin(struct sim_disk *d, struct cell *c, struct slot slot);
@@ -278,6 +281,8 @@ void sim_host_resign(struct host *h);
 void sim_host_storage_failed(struct host *h);
 /* An empty disk takes the place of its own. */
 void sim_host_blank(struct host *h);
+/* Its saved state becomes what genesis wrote; the log tells the rest. */
+void sim_host_state_reset(struct host *h);
 int64_t sim_host_now(const struct host *h);
 /* True while it may answer reads: it leads, its epoch is applied, its lease runs. */
 bool sim_host_serves(const struct host *h);
