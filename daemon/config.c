@@ -144,7 +144,8 @@ static int ini_line(void *user, const char *section, const char *name, const cha
 	if (reading->trouble != NULL)
 		return 0;
 	if (strcmp(section, "chubbyd") != 0) {
-		reading->trouble = config_sentence("settings belong under [chubbyd], not [%s]", section);
+		reading->trouble = config_sentence("settings belong under [chubbyd], not [%s]",
+						   section);
 		return 0;
 	}
 	return config_set(reading->config, name, value, &reading->trouble) == ERROR_OK;
@@ -175,8 +176,9 @@ enum error config_check(const struct config *c, char **ret_trouble)
 		return ERROR_INVALID_ARGUMENT;
 	}
 	if (c->lease_ms < CONFIG_LEASE_MIN_MS || c->lease_ms > CONFIG_LEASE_MAX_MS) {
-		*ret_trouble = config_sentence("lease-ms is %d to %d, not %lld", CONFIG_LEASE_MIN_MS,
-					       CONFIG_LEASE_MAX_MS, (long long)c->lease_ms);
+		*ret_trouble = config_sentence("lease-ms is %d to %d, not %lld",
+					       CONFIG_LEASE_MIN_MS, CONFIG_LEASE_MAX_MS,
+					       (long long)c->lease_ms);
 		return ERROR_INVALID_ARGUMENT;
 	}
 	if (c->heartbeat_ms < 10 || c->heartbeat_ms * 3 > c->lease_ms) {

@@ -20,16 +20,16 @@
 #define CONFIG_LEASE_MAX_MS 10000
 
 struct config {
-	char *data;            /* owned; the data directory */
-	char *listen;          /* owned; NULL: the address in the identity */
-	char *listen_peer;     /* owned; likewise */
-	char *listen_web;      /* owned; likewise */
+	char *data;        /* owned; the data directory */
+	char *listen;      /* owned; NULL: the address in the identity */
+	char *listen_peer; /* owned; likewise */
+	char *listen_web;  /* owned; likewise */
 	int64_t lease_ms;
 	int64_t heartbeat_ms;
 	int64_t drift_ppm;
-	int64_t keep_slots;    /* 0: the store's default */
+	int64_t keep_slots; /* 0: the store's default */
 	bool insecure_plaintext_beyond_loopback;
-	bool die_with_parent;  /* chubbyd dev: end when the supervisor does */
+	bool die_with_parent; /* chubbyd dev: end when the supervisor does */
 	enum log_level log_level;
 };
 
@@ -47,6 +47,6 @@ MUST_USE enum error config_check(const struct config *c, char **ret_trouble);
 
 /* A sentence that the caller frees. */
 __attribute__((format(printf, 1, 2), returns_nonnull)) char *config_sentence(const char *format,
-									      ...);
+									     ...);
 
 #endif

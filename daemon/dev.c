@@ -44,8 +44,8 @@ static const char dev_text[] =
 
 struct child {
 	uint32_t id;
-	pid_t pid;            /* 0: not running */
-	int64_t start_at_ns;  /* when not running */
+	pid_t pid;           /* 0: not running */
+	int64_t start_at_ns; /* when not running */
 };
 
 struct dev {
@@ -110,13 +110,13 @@ static bool write_env(const struct dev *d)
 	bool good;
 
 	for (uint32_t i = 0; i < d->count; i++)
-		used += (size_t)snprintf(servers + used, sizeof(servers) - used,
-					 "%s127.0.0.1:%d", i == 0 ? "" : ",",
-					 d->base_port + (int)d->children[i].id);
-	text = config_sentence("export CHUBBY_SERVERS='%s'\n"
-			       "export CHUBBY_CELL='%s'\n"
-			       "case \":$PATH:\" in *':%s:'*) ;; *) export PATH='%s':\"$PATH\" ;; esac\n",
-			       servers, d->cell, tools, tools);
+		used += (size_t)snprintf(servers + used, sizeof(servers) - used, "%s127.0.0.1:%d",
+					 i == 0 ? "" : ",", d->base_port + (int)d->children[i].id);
+	text = config_sentence(
+		"export CHUBBY_SERVERS='%s'\n"
+		"export CHUBBY_CELL='%s'\n"
+		"case \":$PATH:\" in *':%s:'*) ;; *) export PATH='%s':\"$PATH\" ;; esac\n",
+		servers, d->cell, tools, tools);
 	good = write_file(d->data, "env", text);
 	free(text);
 	free(tools);
@@ -206,8 +206,10 @@ static void child_start(struct dev *d, struct child *c)
 {
 	char *directory = config_sentence("%s/%u", d->data, c->id);
 	char *output = config_sentence("%s/log", directory);
-	char *arguments[64] = {program_path(),	    (char *)(uintptr_t) "run",
-			       (char *)(uintptr_t) "--data", directory,
+	char *arguments[64] = {program_path(),
+			       (char *)(uintptr_t) "run",
+			       (char *)(uintptr_t) "--data",
+			       directory,
 			       (char *)(uintptr_t) "--die-with-parent",
 			       (char *)(uintptr_t) "yes"};
 	posix_spawn_file_actions_t files;
@@ -401,9 +403,9 @@ static int dev_usage(const char *what)
 int command_dev(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"data", required_argument, NULL, 'd'},	    {"cell", required_argument, NULL, 'c'},
+		{"data", required_argument, NULL, 'd'},     {"cell", required_argument, NULL, 'c'},
 		{"replicas", required_argument, NULL, 'n'}, {"port", required_argument, NULL, 'p'},
-		{"help", no_argument, NULL, 'h'},	    {NULL, 0, NULL, 0},
+		{"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
 	};
 	struct dev d = {.cell = "local", .base_port = PORT_DEFAULT, .count = 5};
 	char *pid;
@@ -412,9 +414,15 @@ int command_dev(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
-		case 'h': fputs(dev_text, stdout); return 0;
-		case 'd': d.data = optarg; break;
-		case 'c': d.cell = optarg; break;
+		case 'h':
+			fputs(dev_text, stdout);
+			return 0;
+		case 'd':
+			d.data = optarg;
+			break;
+		case 'c':
+			d.cell = optarg;
+			break;
 		case 'n':
 			if (!parse_range(optarg, 1, MEMBERS_MAX, &n))
 				return dev_usage("--replicas is 1..9");
@@ -425,7 +433,8 @@ int command_dev(int argc, char **argv)
 				return dev_usage("--port is no port that leaves room for all");
 			d.base_port = (int)n;
 			break;
-		default: return EXIT_USAGE;
+		default:
+			return EXIT_USAGE;
 		}
 	}
 	if (d.data == NULL || !path_cell_name_valid(bytes_of_text(d.cell)))

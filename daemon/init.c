@@ -55,8 +55,7 @@ enum error init_directories(const char *parent, const struct store_identity *ide
 		return ERROR_STORAGE_IO;
 	}
 	for (uint32_t i = 0; i < identity->member_count; i++) {
-		char *directory =
-			config_sentence("%s/%u", parent, identity->members[i].replica.n);
+		char *directory = config_sentence("%s/%u", parent, identity->members[i].replica.n);
 		bool there = stat(directory, &st) == 0;
 
 		if (there)
@@ -68,8 +67,7 @@ enum error init_directories(const char *parent, const struct store_identity *ide
 	}
 	for (uint32_t i = 0; i < identity->member_count; i++) {
 		struct store_identity own = *identity;
-		char *directory =
-			config_sentence("%s/%u", parent, identity->members[i].replica.n);
+		char *directory = config_sentence("%s/%u", parent, identity->members[i].replica.n);
 		enum error e;
 
 		own.self = identity->members[i].replica;
@@ -144,8 +142,10 @@ static int member_add(const char *text, struct store_member *members, uint32_t *
 int command_init(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"cell", required_argument, NULL, 'c'},	   {"replica", required_argument, NULL, 'r'},
-		{"out", required_argument, NULL, 'o'},	   {"help", no_argument, NULL, 'h'},
+		{"cell", required_argument, NULL, 'c'},
+		{"replica", required_argument, NULL, 'r'},
+		{"out", required_argument, NULL, 'o'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	struct store_member members[MEMBERS_MAX];

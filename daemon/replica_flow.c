@@ -180,8 +180,7 @@ static void role_changed(struct replica *r, bool elected, bool deposed)
 			.epoch = {.master = r->identity->self, .ballot = paxos_ballot(r->paxos)},
 		};
 
-		log_info("elected in round %llu",
-			 (unsigned long long)e.epoch.ballot.round);
+		log_info("elected in round %llu", (unsigned long long)e.epoch.ballot.round);
 		buffer_clear(&r->entry_bytes);
 		CHECK(codec_encode_entry(&e, &r->entry_bytes) == ERROR_OK);
 		if (paxos_propose(r->paxos, at.now_ns, buffer_view(&r->entry_bytes)) != ERROR_OK)

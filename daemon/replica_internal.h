@@ -1,7 +1,8 @@
 /*
  * What the files of the replica share.
  *
- *   replica.c         start, the loop, the end
+ *   replica_start.c   reading the disk, replaying, listening
+ *   replica.c         the loop, the end
  *   replica_flow.c    outputs of paxos and master to where they go; applying what is chosen
  *   replica_peers.c   frames from and to peers; serving the log to those behind
  *   replica_status.c  what `chubby status` is told
@@ -52,22 +53,22 @@ enum post_kind {
 /* What another thread tells the loop; owned by whoever takes it. */
 struct post {
 	enum post_kind kind;
-	uint64_t number;         /* PERSISTED */
-	enum error error;        /* STORE_FAILED, LOG_READ */
-	char *text;              /* STORE_FAILED: owned */
-	struct value **values;   /* VALUES_DONE: owned array */
+	uint64_t number;       /* PERSISTED */
+	enum error error;      /* STORE_FAILED, LOG_READ */
+	char *text;            /* STORE_FAILED: owned */
+	struct value **values; /* VALUES_DONE: owned array */
 	uint32_t count;
-	struct slot slot;        /* STATE_PERSISTED, TRIMMED */
-	struct replica_id peer;  /* LOG_READ */
+	struct slot slot;         /* STATE_PERSISTED, TRIMMED */
+	struct replica_id peer;   /* LOG_READ */
 	struct store_slots slots; /* LOG_READ: owned */
 };
 
 struct peer {
 	struct replica_id replica;
 	struct incarnation incarnation;
-	struct buffer frame;      /* gathers messages during a turn */
-	bool reading;             /* the reader thread works for it */
-	int64_t heard_ns;         /* last frame; 0: never */
+	struct buffer frame;        /* gathers messages during a turn */
+	bool reading;               /* the reader thread works for it */
+	int64_t heard_ns;           /* last frame; 0: never */
 	struct codec_gossip gossip; /* texts empty but `trouble`, `version` */
 	char trouble[512];
 	char version[64];
@@ -107,17 +108,21 @@ struct replica {
 	struct buffer entry_bytes;
 	struct slot applied;
 	struct replica_id told_leader;
-	bool resigned;          /* the end of the process is near */
-	bool diverged;          /* our digest is not the log's */
-	enum error storage;     /* OK, or what failed */
+	bool resigned;      /* the end of the process is near */
+	bool diverged;      /* our digest is not the log's */
+	enum error storage; /* OK, or what failed */
 	char trouble[512];
 	int64_t started_ns;
 	int64_t save_at_ns;
 	int64_t gossip_at_ns;
-	int64_t stop_at_ns;     /* resigned: when to stop waiting for the hand-over */
+	int64_t stop_at_ns; /* resigned: when to stop waiting for the hand-over */
 	bool stop_asked;
 	bool drained;
 };
+
+/* ---- replica_start.c */
+/* False: the reason is in the log; what was made so far is in `r`. */
+bool replica_start(struct replica *r);
 
 /* ---- replica_flow.c */
 struct moment replica_moment(const struct replica *r);

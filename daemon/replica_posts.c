@@ -12,7 +12,8 @@ void replica_post(struct replica *r, struct post p)
 
 static void on_persisted(void *context, uint64_t number, uint32_t count)
 {
-	replica_post(context, (struct post){.kind = POST_PERSISTED, .number = number, .count = count});
+	replica_post(context,
+		     (struct post){.kind = POST_PERSISTED, .number = number, .count = count});
 }
 
 static void on_failed(void *context, enum error e, const char *trouble)

@@ -81,8 +81,7 @@ static void own_status(struct replica *r, struct wire_replica_status *s, uint8_t
 		s->trouble = bytes_of_text(trouble);
 }
 
-static void peer_status(struct replica *r, struct peer *p, int64_t now_ns,
-			struct wire_replica_status *s)
+static void peer_status(const struct peer *p, int64_t now_ns, struct wire_replica_status *s)
 {
 	s->heard_ns_ago = p->heard_ns == 0 ? -1 : now_ns - p->heard_ns;
 	s->revision = p->gossip.revision;
@@ -128,7 +127,7 @@ void replica_status(struct replica *r, struct net_call call, const struct reques
 		list[i].address = bytes_of_text(m->address);
 		list[i].peer_address = bytes_of_text(m->peer_address);
 		if (p != NULL)
-			peer_status(r, p, now_ns, &list[i]);
+			peer_status(p, now_ns, &list[i]);
 		else
 			own_status(r, &list[i], digest);
 		list[i].voting = list[i].state != WIRE_REPLICA_LOST;
@@ -155,7 +154,7 @@ void replica_status(struct replica *r, struct net_call call, const struct reques
 static const char *state_name(enum wire_replica_state state)
 {
 	static const char *const names[] = {"unknown", "starting", "follower", "candidate",
-					    "master",  "lost",	   "failed"};
+					    "master",  "lost",     "failed"};
 
 	return names[state];
 }

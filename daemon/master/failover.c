@@ -38,14 +38,13 @@ void master_end(struct master *m, const struct moment *at)
 		return;
 	m->serving = false;
 	m->leader = (struct replica_id){0};
-	HASH_ITER(hh, m->leases, l, next)
-	{
+	HASH_ITER(hh, m->leases, l, next) {
 		l->keepalive = NULL;
 		l->waits = NULL;
 	}
 	calls_refuse_all(m);
 	HASH_ITER(hh, m->leases, l, next)
-	lease_remove(m, l);
+		lease_remove(m, l);
 	lock_timers_clear(m);
 	retries_clear(m);
 }

@@ -6,8 +6,7 @@
 struct bytes leader_address(const struct master *m)
 {
 	for (uint32_t i = 0; i < m->config.server_count; i++) {
-		if (m->leader.n != 0 &&
-		    replica_equal(m->config.servers[i].replica, m->leader))
+		if (m->leader.n != 0 && replica_equal(m->config.servers[i].replica, m->leader))
 			return m->config.servers[i].address;
 	}
 	return BYTES_NONE;

@@ -99,8 +99,7 @@ void handles_clear(struct lease *l)
 {
 	struct open_handle *h, *next;
 
-	HASH_ITER(hh, l->handles, h, next)
-	{
+	HASH_ITER(hh, l->handles, h, next) {
 		HASH_DEL(l->handles, h);
 		free(h);
 	}

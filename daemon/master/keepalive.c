@@ -52,8 +52,7 @@ void keepalive_request(struct master *m, struct inbound *in)
 	if (in->stream.n != 0)
 		lease_bind_stream(m, l, in->stream);
 	l->keepalive = call_hold(m, in);
-	if (in->r->keep_alive.immediate || !l->contacted ||
-	    answer_time(l) <= m->session_now_ns) {
+	if (in->r->keep_alive.immediate || !l->contacted || answer_time(l) <= m->session_now_ns) {
 		keepalive_answer(m, in->at, l);
 		return;
 	}

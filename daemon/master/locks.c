@@ -18,12 +18,14 @@ void acquire_request(struct master *m, struct inbound *in)
 		.session = r->session,
 		.number = r->number,
 		.lowest_unanswered = r->lowest_unanswered,
-		.acquire = {
-			.mode = r->acquire.mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
-			.try_only = r->acquire.try_only,
-			.lock_delay_ns = delay < 0 ? CELL_LOCK_DELAY_DEFAULT_NS : delay,
-			.wait_ns = r->acquire.wait_ns,
-		},
+		.acquire =
+			{
+				.mode = r->acquire.mode == WIRE_LOCK_SHARED ? LOCK_SHARED
+									    : LOCK_EXCLUSIVE,
+				.try_only = r->acquire.try_only,
+				.lock_delay_ns = delay < 0 ? CELL_LOCK_DELAY_DEFAULT_NS : delay,
+				.wait_ns = r->acquire.wait_ns,
+			},
 	};
 
 	if (delay > CELL_LOCK_DELAY_MAX_NS) {
@@ -61,11 +63,10 @@ void acquire_applied(struct master *m, const struct open_call *c, const struct r
 		return;
 	}
 	h = cell_holder(m->cell, r->instance, c->session, c->handle);
-	out.acquire.grant =
-		h != NULL && h->grant.revision.n == r->grant.revision.n
-			? holder_grant(m, r->instance, h)
-			: grant_of(m, r->instance, LOCK_EXCLUSIVE, r->grant, r->token,
-				   r->lock_generation);
+	out.acquire.grant = h != NULL && h->grant.revision.n == r->grant.revision.n
+				    ? holder_grant(m, r->instance, h)
+				    : grant_of(m, r->instance, LOCK_EXCLUSIVE, r->grant, r->token,
+					       r->lock_generation);
 	reply_with(m, c->call, false, &out);
 }
 
@@ -152,8 +153,8 @@ static void ticket_news(struct master *m, const struct effect *e, const struct w
 
 void lock_granted(struct master *m, const struct effect *e)
 {
-	struct wire_grant g =
-		grant_of(m, e->instance, e->mode, e->grant, e->token, e->lock_generation);
+	struct wire_grant g = grant_of(m, e->instance, e->mode, e->grant, e->token,
+				       e->lock_generation);
 
 	ticket_news(m, e, &g, ERROR_OK);
 }
@@ -223,19 +224,18 @@ void check_sequencer_request(struct master *m, struct inbound *in)
 
 	if (sequencer_parse(in->r->check_sequencer.sequencer, &s) != ERROR_OK ||
 	    path_parse(s.path, &cell, &inner, &why) != ERROR_OK) {
-		reply_error(m, in->call, r.kind, ERROR_INVALID_ARGUMENT,
-			    "this is not a sequencer");
+		reply_error(m, in->call, r.kind, ERROR_INVALID_ARGUMENT, "this is not a sequencer");
 		return;
 	}
 	r.check_sequencer.path = output_copy(m, s.path);
 	r.check_sequencer.mode = s.mode;
 	r.check_sequencer.fencing_token = s.fencing_token;
-	r.check_sequencer.valid =
-		bytes_equal(cell, cell_meta(m->cell)->name) &&
-		cell_check_grant(m->cell, s.instance,
-				 s.mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
-				 (struct grant){{s.revision}, s.index},
-				 (struct revision){s.fencing_token}) == ERROR_OK;
+	r.check_sequencer.valid = bytes_equal(cell, cell_meta(m->cell)->name) &&
+				  cell_check_grant(m->cell, s.instance,
+						   s.mode == WIRE_LOCK_SHARED ? LOCK_SHARED
+									      : LOCK_EXCLUSIVE,
+						   (struct grant){{s.revision}, s.index},
+						   (struct revision){s.fencing_token}) == ERROR_OK;
 	reply_with(m, in->call, true, &r);
 }
 
@@ -332,7 +332,7 @@ void lock_timers_clear(struct master *m)
 	struct lock_timer *t, *next;
 
 	HASH_ITER(hh, m->waits, t, next)
-	lock_timer_drop(m, &m->waits, t);
+		lock_timer_drop(m, &m->waits, t);
 	HASH_ITER(hh, m->delays, t, next)
-	lock_timer_drop(m, &m->delays, t);
+		lock_timer_drop(m, &m->delays, t);
 }

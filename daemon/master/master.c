@@ -182,19 +182,21 @@ static void create_session_request(struct master *m, struct inbound *in)
 	int64_t lease = r->create_session.lease_ns;
 	struct entry e = {
 		.kind = ENTRY_SESSION_CREATE,
-		.session_create = {
-			.principal = bytes_of_text("anonymous"),
-			.host = r->create_session.host,
-			.command = r->create_session.command,
-			.pid = r->create_session.pid,
-			.lease_ns = lease == 0 ? MASTER_LEASE_DEFAULT_NS : lease,
-			.caches = r->create_session.caches,
-		},
+		.session_create =
+			{
+				.principal = bytes_of_text("anonymous"),
+				.host = r->create_session.host,
+				.command = r->create_session.command,
+				.pid = r->create_session.pid,
+				.lease_ns = lease == 0 ? MASTER_LEASE_DEFAULT_NS : lease,
+				.caches = r->create_session.caches,
+			},
 	};
 
 	if (!cell_matches(m, in, r->cell))
 		return;
-	if (lease != 0 && (lease < CELL_SESSION_LEASE_MIN_NS || lease > CELL_SESSION_LEASE_MAX_NS)) {
+	if (lease != 0 &&
+	    (lease < CELL_SESSION_LEASE_MIN_NS || lease > CELL_SESSION_LEASE_MAX_NS)) {
 		reply_error(m, in->call, r->kind, ERROR_INVALID_ARGUMENT,
 			    "a session lease is 1 s to 60 s");
 		return;
@@ -218,20 +220,32 @@ static void end_session_request(struct master *m, struct inbound *in)
 	propose_for(m, in, &e);
 }
 
-static bool needs_session(enum message_kind kind)
-{
-	switch (kind) {
-	case MESSAGE_CREATE_SESSION:
-	case MESSAGE_CHECK_SEQUENCER:
-	case MESSAGE_LIST_LOCKS:
-	case MESSAGE_LIST_SESSIONS:
-	case MESSAGE_END_SESSION_OF:
-	case MESSAGE_REVOKE_LOCK:
-		return false;
-	default:
-		return true;
-	}
-}
+/* What each request needs, and who handles it; a kind without a handler is UNIMPLEMENTED. */
+static const struct handler {
+	void (*handle)(struct master *m, struct inbound *in);
+	bool in_session;
+} handlers[MESSAGE_KIND_END] = {
+	[MESSAGE_CREATE_SESSION] = {create_session_request, false},
+	[MESSAGE_KEEP_ALIVE] = {keepalive_request, true},
+	[MESSAGE_END_SESSION] = {end_session_request, true},
+	[MESSAGE_OPEN] = {open_request, true},
+	[MESSAGE_CLOSE] = {close_request, true},
+	[MESSAGE_GET_CONTENTS_AND_STAT] = {get_request, true},
+	[MESSAGE_GET_STAT] = {get_request, true},
+	[MESSAGE_READ_DIR] = {read_dir_request, true},
+	[MESSAGE_SET_CONTENTS] = {set_contents_request, true},
+	[MESSAGE_SET_ACL] = {set_acl_request, true},
+	[MESSAGE_DELETE] = {delete_request, true},
+	[MESSAGE_ACQUIRE] = {acquire_request, true},
+	[MESSAGE_WAIT] = {wait_request, true},
+	[MESSAGE_CANCEL] = {cancel_request, true},
+	[MESSAGE_RELEASE] = {release_request, true},
+	[MESSAGE_CHECK_SEQUENCER] = {check_sequencer_request, false},
+	[MESSAGE_LIST_LOCKS] = {list_locks_request, false},
+	[MESSAGE_LIST_SESSIONS] = {list_sessions_request, false},
+	[MESSAGE_END_SESSION_OF] = {end_session_of_request, false},
+	[MESSAGE_REVOKE_LOCK] = {revoke_lock_request, false},
+};
 
 /* The session lives, and the client knows of this mastership (Chubby 2.9, steps 1 and 4). */
 static bool session_resolve(struct master *m, struct inbound *in)
@@ -256,37 +270,11 @@ static bool session_resolve(struct master *m, struct inbound *in)
 	return true;
 }
 
-static void dispatch(struct master *m, struct inbound *in)
-{
-	switch (in->r->kind) {
-	case MESSAGE_CREATE_SESSION: create_session_request(m, in); break;
-	case MESSAGE_KEEP_ALIVE: keepalive_request(m, in); break;
-	case MESSAGE_END_SESSION: end_session_request(m, in); break;
-	case MESSAGE_OPEN: open_request(m, in); break;
-	case MESSAGE_CLOSE: close_request(m, in); break;
-	case MESSAGE_GET_CONTENTS_AND_STAT:
-	case MESSAGE_GET_STAT: get_request(m, in); break;
-	case MESSAGE_READ_DIR: read_dir_request(m, in); break;
-	case MESSAGE_SET_CONTENTS: set_contents_request(m, in); break;
-	case MESSAGE_SET_ACL: set_acl_request(m, in); break;
-	case MESSAGE_DELETE: delete_request(m, in); break;
-	case MESSAGE_ACQUIRE: acquire_request(m, in); break;
-	case MESSAGE_WAIT: wait_request(m, in); break;
-	case MESSAGE_CANCEL: cancel_request(m, in); break;
-	case MESSAGE_RELEASE: release_request(m, in); break;
-	case MESSAGE_CHECK_SEQUENCER: check_sequencer_request(m, in); break;
-	case MESSAGE_LIST_LOCKS: list_locks_request(m, in); break;
-	case MESSAGE_LIST_SESSIONS: list_sessions_request(m, in); break;
-	case MESSAGE_END_SESSION_OF: end_session_of_request(m, in); break;
-	case MESSAGE_REVOKE_LOCK: revoke_lock_request(m, in); break;
-	default: reply_error(m, in->call, in->r->kind, ERROR_UNIMPLEMENTED, NULL); break;
-	}
-}
-
 void master_request(struct master *m, const struct moment *at, struct call_id call,
 		    struct stream_id stream, const struct request *r)
 {
 	struct inbound in = {.call = call, .stream = stream, .r = r, .at = at};
+	const struct handler *h = &handlers[r->kind];
 
 	CHECK(call.n != 0 && r->kind != MESSAGE_STATUS);
 	session_clock_advance(m, at);
@@ -300,9 +288,10 @@ void master_request(struct master *m, const struct moment *at, struct call_id ca
 	}
 	if (!cell_matches(m, &in, r->cell))
 		return;
-	if (needs_session(r->kind) && !session_resolve(m, &in))
-		return;
-	dispatch(m, &in);
+	if (h->handle == NULL)
+		reply_error(m, call, r->kind, ERROR_UNIMPLEMENTED, NULL);
+	else if (!h->in_session || session_resolve(m, &in))
+		h->handle(m, &in);
 }
 
 void master_tick(struct master *m, const struct moment *at)
@@ -341,9 +330,9 @@ int64_t master_next_tick(const struct master *m, const struct moment *at)
 
 	/* The session clock runs as fast as the host's while it runs. */
 	if (m->serving && due != TIME_NEVER)
-		next = time_earlier(next, at->now_ns + (due > m->session_now_ns
-								 ? due - m->session_now_ns
-								 : 0));
+		next = time_earlier(next,
+				    at->now_ns + (due > m->session_now_ns ? due - m->session_now_ns
+									  : 0));
 	return next;
 }
 
@@ -365,8 +354,7 @@ const char *master_invariants(const struct master *m)
 		return m->leases == NULL && m->pending == NULL
 			       ? NULL
 			       : "M3: leases or pending calls without a mastership";
-	HASH_ITER(hh, m->leases, l, next)
-	{
+	HASH_ITER(hh, m->leases, l, next) {
 		sessions++;
 		if (cell_session(m->cell, (struct session_id){l->session}) == NULL)
 			return "M4: a lease without a session";

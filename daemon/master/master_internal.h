@@ -77,9 +77,9 @@ struct lease {
 	struct stream_id stream;
 	struct timer expiry;
 	struct timer answer;
-	struct open_call *keepalive;  /* held */
-	struct open_call *waits;      /* held, a list */
-	struct open_handle *handles;  /* hash, owned */
+	struct open_call *keepalive; /* held */
+	struct open_call *waits;     /* held, a list */
+	struct open_handle *handles; /* hash, owned */
 	UT_hash_handle hh;
 	UT_hash_handle by_stream;
 };
@@ -91,7 +91,9 @@ struct lock_timer {
 	struct session_id session;
 	struct handle_id handle;
 	struct timer timer;
-	struct { uint64_t instance, revision; } key;
+	struct {
+		uint64_t instance, revision;
+	} key;
 	UT_hash_handle hh;
 };
 
@@ -115,7 +117,7 @@ struct master {
 	struct open_call *pending; /* by origin, owned */
 	struct open_call *finding; /* held FindMaster questions, a list */
 	struct lease *leases;
-	struct lease *streams;     /* the same objects by stream */
+	struct lease *streams; /* the same objects by stream */
 	struct lock_timer *waits;
 	struct lock_timer *delays;
 	uint32_t retry_count;
@@ -217,8 +219,7 @@ void check_sequencer_request(struct master *m, struct inbound *in);
 void lock_granted(struct master *m, const struct effect *e);
 void lock_wait_ended(struct master *m, const struct effect *e);
 void lock_wait_watch(struct master *m, uint64_t instance, const struct lock_waiter *w);
-void lock_delay_watch(struct master *m, uint64_t instance, int64_t delay_ns,
-		      struct revision began);
+void lock_delay_watch(struct master *m, uint64_t instance, int64_t delay_ns, struct revision began);
 void lock_delay_unwatch(struct master *m, uint64_t instance, struct revision began);
 void lock_timer_fired(struct master *m, const struct moment *at, struct timer *t);
 void lock_timers_clear(struct master *m);

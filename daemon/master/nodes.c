@@ -78,13 +78,15 @@ static void open_create(struct master *m, struct inbound *in, struct bytes inner
 		.session = r->session,
 		.number = r->number,
 		.lowest_unanswered = r->lowest_unanswered,
-		.node_create = {
-			.path = inner,
-			.kind = r->open.kind == WIRE_NODE_DIRECTORY ? NODE_DIRECTORY : NODE_FILE,
-			.contents = r->open.contents,
-			.ephemeral = r->open.ephemeral,
-			.exclusive = r->open.create == WIRE_CREATE_MUST,
-		},
+		.node_create =
+			{
+				.path = inner,
+				.kind = r->open.kind == WIRE_NODE_DIRECTORY ? NODE_DIRECTORY
+									    : NODE_FILE,
+				.contents = r->open.contents,
+				.ephemeral = r->open.ephemeral,
+				.exclusive = r->open.create == WIRE_CREATE_MUST,
+			},
 	};
 
 	for (int i = 0; i < CELL_ACL_NAMES; i++)
@@ -197,8 +199,7 @@ static bool opened_again(const struct lease *l, const struct open_handle *h)
 {
 	const struct open_handle *other, *next;
 
-	HASH_ITER(hh, l->handles, other, next)
-	{
+	HASH_ITER(hh, l->handles, other, next) {
 		if (other != h && !other->closed && other->instance == h->instance)
 			return true;
 	}
@@ -308,10 +309,11 @@ void set_contents_request(struct master *m, struct inbound *in)
 		.session = r->session,
 		.number = r->number,
 		.lowest_unanswered = r->lowest_unanswered,
-		.node_write = {
-			.expected_generation = r->set_contents.expected_generation,
-			.contents = r->set_contents.contents,
-		},
+		.node_write =
+			{
+				.expected_generation = r->set_contents.expected_generation,
+				.contents = r->set_contents.contents,
+			},
 	};
 
 	if (r->set_contents.contents.size > CELL_CONTENTS_MAX_BYTES) {

@@ -9,7 +9,7 @@
 #define GROW(array, count, capacity)                                                               \
 	do {                                                                                       \
 		if ((count) == (capacity)) {                                                       \
-			(capacity) = (capacity) == 0 ? 16 : (capacity) * 2;                        \
+			(capacity) = (capacity) == 0 ? 16 : (capacity)*2;                          \
 			(array) = mem_realloc_array((array), (capacity), sizeof(*(array)));        \
 		}                                                                                  \
 	} while (0)

@@ -90,13 +90,11 @@ void calls_refuse_all(struct master *m)
 {
 	struct open_call *c, *next;
 
-	HASH_ITER(by_origin, m->pending, c, next)
-	{
+	HASH_ITER(by_origin, m->pending, c, next) {
 		not_master(m, c->call, c->kind);
 		call_done(m, c);
 	}
-	HASH_ITER(by_call, m->calls, c, next)
-	{
+	HASH_ITER(by_call, m->calls, c, next) {
 		if (c->kind == MESSAGE_FIND_MASTER)
 			continue; /* still a question, and more so */
 		not_master(m, c->call, c->kind);

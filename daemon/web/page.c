@@ -65,20 +65,31 @@ static void add_escaped(struct buffer *b, const char *text)
 {
 	for (; *text != '\0'; text++) {
 		switch (*text) {
-		case '<': add(b, "&lt;"); break;
-		case '>': add(b, "&gt;"); break;
-		case '&': add(b, "&amp;"); break;
-		case '"': add(b, "&quot;"); break;
-		default: add(b, "%c", *text); break;
+		case '<':
+			add(b, "&lt;");
+			break;
+		case '>':
+			add(b, "&gt;");
+			break;
+		case '&':
+			add(b, "&amp;");
+			break;
+		case '"':
+			add(b, "&quot;");
+			break;
+		default:
+			add(b, "%c", *text);
+			break;
 		}
 	}
 }
 
 void page_people(const struct web_snapshot *s, struct buffer *b)
 {
-	add(b, "<!doctype html><meta charset=utf-8><title>chubby %s/%u</title>"
-	       "<style>body{font:16px sans-serif;max-width:40em;margin:2em auto}"
-	       "td{padding:.2em 1em .2em 0}</style>",
+	add(b,
+	    "<!doctype html><meta charset=utf-8><title>chubby %s/%u</title>"
+	    "<style>body{font:16px sans-serif;max-width:40em;margin:2em auto}"
+	    "td{padding:.2em 1em .2em 0}</style>",
 	    s->cell, s->replica);
 	add(b, "<h1>Cell %s, replica %u</h1><table>", s->cell, s->replica);
 	add(b, "<tr><td>state<td>%s", s->state);

@@ -28,11 +28,12 @@ struct web {
 	struct web_snapshot snapshot;
 };
 
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status,
-			       const char *type, const char *text)
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
+			       const char *text)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text),
+									(void *)(uintptr_t)text,
+									MHD_RESPMEM_MUST_COPY);
 	enum MHD_Result result;
 
 	if (response == NULL)

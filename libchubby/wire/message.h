@@ -24,11 +24,11 @@
 #define WIRE_MULTI_MAX 64
 #define WIRE_ADDRESS_MAX_BYTES 256
 #define WIRE_INVALIDATIONS_MAX 1024 /* in one KeepAlive answer; acknowledgements: four times that */
-#define WIRE_PATH_MAX_BYTES 2048    /* beyond, a path is TOO_LARGE; up to there wire/path.h judges */
+#define WIRE_PATH_MAX_BYTES 2048 /* beyond, a path is TOO_LARGE; up to there wire/path.h judges */
 #define WIRE_NAME_MAX_BYTES 255
-#define WIRE_TEXT_MAX_BYTES 1024    /* host, command, principal; an error's sentence is cut to it */
+#define WIRE_TEXT_MAX_BYTES 1024 /* host, command, principal; an error's sentence is cut to it */
 #define WIRE_CONTENTS_MAX_BYTES ((size_t)256 << 10)
-#define WIRE_LIST_MAX 4096          /* locks, sessions, or one lock's parties in a reply */
+#define WIRE_LIST_MAX 4096 /* locks, sessions, or one lock's parties in a reply */
 #define WIRE_SERVERS_MAX 16
 
 /* The same numbering for requests and replies. The comments name the body used. */
@@ -37,11 +37,11 @@ enum message_kind {
 	MESSAGE_FIND_MASTER,
 	MESSAGE_CREATE_SESSION,
 	MESSAGE_KEEP_ALIVE,
-	MESSAGE_END_SESSION,          /* no body */
+	MESSAGE_END_SESSION, /* no body */
 	MESSAGE_OPEN,
-	MESSAGE_CLOSE,                /* no body */
+	MESSAGE_CLOSE,                 /* no body */
 	MESSAGE_GET_CONTENTS_AND_STAT, /* request: no body */
-	MESSAGE_GET_STAT,             /* request: no body; reply: get_contents_and_stat */
+	MESSAGE_GET_STAT,              /* request: no body; reply: get_contents_and_stat */
 	MESSAGE_READ_DIR,
 	MESSAGE_SET_CONTENTS,
 	MESSAGE_SET_ACL,
@@ -49,11 +49,11 @@ enum message_kind {
 	MESSAGE_ACQUIRE,
 	MESSAGE_WAIT,
 	MESSAGE_CANCEL,
-	MESSAGE_RELEASE,              /* no body */
+	MESSAGE_RELEASE, /* no body */
 	MESSAGE_CHECK_SEQUENCER,
 	MESSAGE_MULTI,
 	/* Admin */
-	MESSAGE_STATUS,               /* request: no body */
+	MESSAGE_STATUS, /* request: no body */
 	MESSAGE_LIST_LOCKS,
 	MESSAGE_LIST_SESSIONS,
 	MESSAGE_END_SESSION_OF,
@@ -61,7 +61,7 @@ enum message_kind {
 	MESSAGE_TRANSFER_MASTER,
 	/* Pushed on a stream */
 	MESSAGE_WAIT_ENDED,
-	MESSAGE_SESSION_ENDED,        /* reply.error says why; no body */
+	MESSAGE_SESSION_ENDED, /* reply.error says why; no body */
 	MESSAGE_KIND_END,
 };
 
@@ -277,7 +277,7 @@ struct wire_lock_status {
 	const struct wire_lock_party *holders;
 	uint32_t shown_waiter_count; /* in `waiters` */
 	const struct wire_lock_party *waiters;
-	uint32_t waiter_count;       /* in truth */
+	uint32_t waiter_count; /* in truth */
 	int64_t lock_delay_ns;
 };
 
@@ -302,7 +302,7 @@ struct reply {
 	struct bytes master_address; /* NOT_MASTER, where known */
 	struct epoch epoch;          /* EPOCH_CHANGED; and in the bodies that carry one */
 	int64_t retry_after_ns;
-	uint64_t generation;         /* GENERATION_MISMATCH; SET_CONTENTS, SET_ACL when OK */
+	uint64_t generation; /* GENERATION_MISMATCH; SET_CONTENTS, SET_ACL when OK */
 	/* OK: revision where the reply has one. */
 	uint64_t revision;
 

@@ -208,13 +208,14 @@ static inline struct bytes world_open(struct world *w, struct session_id s, cons
 	struct request r = {
 		.kind = MESSAGE_OPEN,
 		.session = s,
-		.open = {
-			.path = bytes_of_text(path),
-			.handle_number = {number},
-			.read = true,
-			.write = true,
-			.create = WIRE_CREATE_MAY,
-		},
+		.open =
+			{
+				.path = bytes_of_text(path),
+				.handle_number = {number},
+				.read = true,
+				.write = true,
+				.create = WIRE_CREATE_MAY,
+			},
 	};
 	struct reply *a = world_call(w, 0, &r);
 

@@ -143,7 +143,9 @@ static void wait_has_a_deadline(void **state)
 	struct bytes ha, hb;
 	struct request acquire = {
 		.kind = MESSAGE_ACQUIRE,
-		.acquire = {.mode = WIRE_LOCK_EXCLUSIVE, .wait_ns = 2 * NS_PER_S, .lock_delay_ns = -1},
+		.acquire = {.mode = WIRE_LOCK_EXCLUSIVE,
+			    .wait_ns = 2 * NS_PER_S,
+			    .lock_delay_ns = -1},
 	};
 
 	(void)state;
@@ -303,7 +305,8 @@ static void pending_calls_are_answered(void **state)
 static void find_master_is_held(void **state)
 {
 	struct world w;
-	struct request find = {.kind = MESSAGE_FIND_MASTER, .find_master = {.wait_ns = 5 * NS_PER_S}};
+	struct request find = {.kind = MESSAGE_FIND_MASTER,
+			       .find_master = {.wait_ns = 5 * NS_PER_S}};
 	struct call_id first, second;
 
 	(void)state;

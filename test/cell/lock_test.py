@@ -1,0 +1,60 @@
+"""Locks from the shell: mutual exclusion and tokens that grow."""
+import os
+import subprocess
+
+import cell as cells
+
+SHELLS = 8
+TIMES = int(os.environ.get("CHUBBY_TEST_LOCKS", "100"))
+
+
+def critical_sections():
+    """chubby lock from 8 shells at once: never two inside, tokens grow in the order of sections"""
+    with cells.Cell() as c:
+        inside = os.path.join(c.data, "inside")
+        order = os.path.join(c.data, "order")
+        # mkdir fails if somebody is inside; the order file is appended to while inside.
+        section = (f'mkdir {inside} || exit 9; echo "$CHUBBY_FENCING_TOKEN" >> {order}; '
+                   f'rmdir {inside}')
+        each = -(-TIMES // SHELLS)
+        shells = [subprocess.Popen(
+            ["sh", "-c", f"for i in $(seq {each}); do "
+             f"{cells.CHUBBY} lock /ls/local/a -- sh -c '{section}' || exit $?; done"],
+            env=c.env, stderr=subprocess.PIPE, text=True) for _ in range(SHELLS)]
+        for s in shells:
+            _, err = s.communicate(timeout=240)
+            assert s.returncode == 0, f"status {s.returncode}: {err}"
+        with open(order) as f:
+            tokens = [int(line) for line in f]
+        assert len(tokens) == each * SHELLS, len(tokens)
+        assert all(a < b for a, b in zip(tokens, tokens[1:])), "tokens do not grow"
+        assert c.locks("/ls/local/a") == []
+
+
+def exit_status():
+    """the command's own exit status is passed on, and its environment names the lock"""
+    with cells.Cell(replicas=3) as c:
+        r = c.chubby("lock", "/ls/local/a", "--", "sh", "-c", "exit 42", check=False)
+        assert r.returncode == 42, r
+        r = c.chubby("lock", "/ls/local/a", "--", "sh", "-c", "kill -9 $$", check=False)
+        assert r.returncode == 128 + 9, r
+        r = c.chubby("lock", "/ls/local/a", "--", "sh", "-c",
+                     'echo "$CHUBBY_LOCK_PATH $CHUBBY_FENCING_TOKEN"; chubby_seq="$CHUBBY_SEQUENCER";'
+                     f'{cells.CHUBBY} check "$chubby_seq" >&2')
+        path, token = r.stdout.split()
+        assert path == "/ls/local/a" and int(token) > 0, r.stdout
+        r = c.chubby("lock", "/ls/local/a", "--", "sh", "-c", 'printf %s "$CHUBBY_SEQUENCER"')
+        assert c.chubby("check", r.stdout, check=False).returncode == 3
+
+
+def single_replica():
+    """a cell of one replica works and survives kill -9"""
+    with cells.Cell(replicas=1) as c:
+        c.chubby("put", "/ls/local/a", "1")
+        c.kill(1)
+        c.wait_master()
+        assert c.chubby("cat", "/ls/local/a").stdout == "1"
+
+
+if __name__ == "__main__":
+    cells.run(critical_sections, exit_status, single_replica)
