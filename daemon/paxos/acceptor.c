@@ -210,9 +210,10 @@ void acceptor_on_accept(struct paxos *p, uint32_t from, const struct paxos_messa
 		if (value_equal(e->value, m->value))
 			acceptor_answer(p, e->own_write, from, m, PAXOS_ACCEPTED);
 		else
-			output_note(p, "replica %u sent two values for slot %llu in one ballot; "
-				    "the second is ignored", (unsigned)member_id(p, from).n,
-				    (unsigned long long)m->slot.n);
+			output_note(p,
+				    "replica %u sent two values for slot %llu in one ballot; "
+				    "the second is ignored",
+				    (unsigned)member_id(p, from).n, (unsigned long long)m->slot.n);
 		return;
 	}
 	e = tail_put(p, m->slot, m->ballot, m->value);

@@ -6,15 +6,19 @@
 static bool move_allowed(enum paxos_role from, enum paxos_role to)
 {
 	static const bool allowed[PAXOS_MASTER + 1][PAXOS_MASTER + 1] = {
-		[PAXOS_UNVETTED] = {[PAXOS_LOST] = true, [PAXOS_UNVETTED] = true,
-				    [PAXOS_FOLLOWER] = true},
-		[PAXOS_FOLLOWER] = {[PAXOS_LOST] = true, [PAXOS_UNVETTED] = true,
-				    [PAXOS_CANDIDATE] = true},
-		[PAXOS_CANDIDATE] = {[PAXOS_LOST] = true, [PAXOS_UNVETTED] = true,
-				     [PAXOS_FOLLOWER] = true, [PAXOS_MASTER] = true},
+		[PAXOS_UNVETTED] =
+			{[PAXOS_LOST] = true, [PAXOS_UNVETTED] = true, [PAXOS_FOLLOWER] = true},
+		[PAXOS_FOLLOWER] =
+			{[PAXOS_LOST] = true, [PAXOS_UNVETTED] = true, [PAXOS_CANDIDATE] = true},
+		[PAXOS_CANDIDATE] = {[PAXOS_LOST] = true,
+				     [PAXOS_UNVETTED] = true,
+				     [PAXOS_FOLLOWER] = true,
+				     [PAXOS_MASTER] = true},
 		/* To candidate: standing again above a ballot that some peer promised. */
-		[PAXOS_MASTER] = {[PAXOS_LOST] = true, [PAXOS_UNVETTED] = true,
-				  [PAXOS_FOLLOWER] = true, [PAXOS_CANDIDATE] = true},
+		[PAXOS_MASTER] = {[PAXOS_LOST] = true,
+				  [PAXOS_UNVETTED] = true,
+				  [PAXOS_FOLLOWER] = true,
+				  [PAXOS_CANDIDATE] = true},
 	};
 
 	return allowed[from][to];
@@ -177,8 +181,7 @@ void paxos_free(struct paxos *p)
 /* From a configured acceptor, about a ballot that is the sender's to speak of? */
 static bool message_is_sound(struct paxos *p, uint32_t from, const struct paxos_message *m)
 {
-	if (!incarnation_equal(m->incarnation,
-			       p->config.membership.members[from].incarnation)) {
+	if (!incarnation_equal(m->incarnation, p->config.membership.members[from].incarnation)) {
 		output_note_minor(p, "replica %u speaks for another incarnation; ignored",
 				  (unsigned)member_id(p, from).n);
 		return false;
@@ -193,7 +196,8 @@ static bool message_is_sound(struct paxos *p, uint32_t from, const struct paxos_
 		return true;
 	struct ballot sender = {1, member_id(p, from), m->incarnation};
 	if (ballot_is_none(m->ballot) || !ballot_same_owner(m->ballot, sender)) {
-		output_note_minor(p, "replica %u sends %s for a ballot that is not its own; ignored",
+		output_note_minor(p,
+				  "replica %u sends %s for a ballot that is not its own; ignored",
 				  (unsigned)member_id(p, from).n, paxos_kind_name(m->kind));
 		return false;
 	}

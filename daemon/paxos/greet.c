@@ -36,8 +36,7 @@ void greet_check(struct paxos *p)
 
 	CHECK(p->role == PAXOS_UNVETTED && !p->storage_failed);
 	for (uint32_t i = 0; i < p->config.membership.count; i++) {
-		if (i != p->self && membership_votes(p, i) &&
-		    p->peers[i].verdict == VERDICT_WHOLE)
+		if (i != p->self && membership_votes(p, i) && p->peers[i].verdict == VERDICT_WHOLE)
 			whole++;
 	}
 	if (whole < greet_needed(p))
@@ -129,7 +128,8 @@ void greet_on_state(struct paxos *p, uint32_t from, const struct paxos_message *
 	/* What it forgot, for the sentence that its operator reads. */
 	reply->promised = peer->question_seen.promised;
 	reply->ballot = peer->question_seen.accepted;
-	output_note(p, "replica %u forgot what it acknowledged: promise of round %llu, slots to %llu",
+	output_note(p,
+		    "replica %u forgot what it acknowledged: promise of round %llu, slots to %llu",
 		    (unsigned)member_id(p, from).n,
 		    (unsigned long long)peer->question_seen.promised.round,
 		    (unsigned long long)peer->question_seen.through.n);
@@ -142,8 +142,10 @@ void greet_on_verdict(struct paxos *p, uint32_t from, const struct paxos_message
 		return;
 	if (!m->granted) {
 		char why[120];
-		(void)snprintf(why, sizeof(why), "replica %u saw it acknowledge round %llu, which its "
-			       "disk no longer holds", (unsigned)member_id(p, from).n,
+		(void)snprintf(why, sizeof(why),
+			       "replica %u saw it acknowledge round %llu, which its "
+			       "disk no longer holds",
+			       (unsigned)member_id(p, from).n,
 			       (unsigned long long)m->promised.round);
 		paxos_lose(p, why);
 		return;

@@ -127,7 +127,7 @@ static uint32_t lead_successor(const struct paxos *p)
 }
 
 static void lead_send_release(struct paxos *p, uint32_t member, struct ballot ballot,
-				struct replica_id successor)
+			      struct replica_id successor)
 {
 	struct paxos_message *m = send_now(p, member, PAXOS_RELEASE);
 
@@ -272,7 +272,19 @@ void lead_on_heartbeat_ack(struct paxos *p, uint32_t from, const struct paxos_me
 	lease_acknowledged(p, from, m->sequence);
 }
 
-/* One refusal deposes nobody: the lease decides, and lapses without a majority. */
+static bool lead_can_have_majority(const struct paxos *p)
+{
+	uint32_t mask = member_bit(p->config.membership.count) - 1;
+
+	for (uint32_t i = 0; i < p->config.membership.count; i++) {
+		if (p->peers[i].refused_since_ns != TIME_NEVER)
+			mask &= ~member_bit(i);
+	}
+	return membership_quorum(p, slot_next(p->durable.chosen), mask);
+}
+
+/* One refusal deposes nobody: the lease decides. Only a master without a lease, which so many
+ * refuse that it will get none, need not wait. */
 void lead_on_refusal(struct paxos *p, uint32_t from, const struct paxos_message *m)
 {
 	struct peer *peer = &p->peers[from];
@@ -284,4 +296,7 @@ void lead_on_refusal(struct paxos *p, uint32_t from, const struct paxos_message 
 	peer->refused_last_ns = p->now_ns;
 	if (peer->refused_since_ns == TIME_NEVER)
 		peer->refused_since_ns = p->now_ns;
+	if (p->master.lease_until_ns <= p->now_ns && !p->master.leaving &&
+	    !lead_can_have_majority(p))
+		lead_step_down(p, "a majority promised higher ballots");
 }

@@ -54,9 +54,8 @@ static uint32_t learner_pick(const struct paxos *p)
 		bool best_avoid = best != MEMBER_NONE && best == p->learner.avoid_member;
 		bool leads = replica_equal(member_id(p, i), leader);
 		if (best == MEMBER_NONE || (best_avoid && !avoid) ||
-		    (avoid == best_avoid &&
-		     (leads || (!replica_equal(member_id(p, best), leader) &&
-				peer->chosen.n > p->peers[best].chosen.n))))
+		    (avoid == best_avoid && (leads || (!replica_equal(member_id(p, best), leader) &&
+						       peer->chosen.n > p->peers[best].chosen.n))))
 			best = i;
 	}
 	return best;

@@ -69,8 +69,7 @@ int64_t lease_computed(const struct paxos *p)
 	for (uint32_t i = 0; i < m->count; i++) {
 		if (!m->members[i].voting)
 			continue;
-		int64_t value =
-			i == p->self ? p->master.sent_ns : p->peers[i].acked_sent_ns;
+		int64_t value = i == p->self ? p->master.sent_ns : p->peers[i].acked_sent_ns;
 		uint32_t at = count++;
 		while (at > 0 && sent_ns[at - 1] < value) {
 			sent_ns[at] = sent_ns[at - 1];
@@ -102,7 +101,8 @@ void lease_acknowledged(struct paxos *p, uint32_t from, uint64_t sequence)
 		return;
 	int64_t sent_ns = (int64_t)sequence;
 	if (sent_ns < p->master.elected_ns || sent_ns > p->master.sent_ns) {
-		output_note_minor(p, "replica %u acknowledges a message that was never sent; ignored",
+		output_note_minor(p,
+				  "replica %u acknowledges a message that was never sent; ignored",
 				  (unsigned)member_id(p, from).n);
 		return;
 	}

@@ -184,8 +184,7 @@ void output_choose(struct paxos *p, struct slot slot, struct ballot ballot, stru
 	CHECK(slot.n == p->durable.chosen.n + 1);
 	if (g->chosen_count == g->chosen_capacity) {
 		g->chosen_capacity = g->chosen_capacity == 0 ? 8 : g->chosen_capacity * 2;
-		g->chosen =
-			mem_realloc_array(g->chosen, g->chosen_capacity, sizeof(g->chosen[0]));
+		g->chosen = mem_realloc_array(g->chosen, g->chosen_capacity, sizeof(g->chosen[0]));
 	}
 	g->chosen[g->chosen_count++] = (struct paxos_accepted){slot, ballot, value};
 	p->durable.chosen = slot;

@@ -132,10 +132,10 @@ struct paxos_recovered {
 	/* State is complete up to here. The host itself applies what lies between this and
 	 * `durable.chosen` from its log; paxos hands out what follows the greater of the two. */
 	struct slot applied;
-	struct slot newest;               /* newest slot in the log */
+	struct slot newest; /* newest slot in the log */
 	/* Accepted slots above `durable.chosen`, ascending; each reference passes to paxos. */
 	uint32_t tail_count;
-	struct paxos_accepted *tail;      /* borrowed during paxos_new() */
+	struct paxos_accepted *tail; /* borrowed during paxos_new() */
 };
 
 enum paxos_kind {
@@ -163,26 +163,26 @@ enum paxos_kind {
  */
 struct paxos_message {
 	enum paxos_kind kind;
-	struct ballot ballot;          /* the ballot that it is about */
-	struct ballot promised;        /* REFUSAL, PROBE_REPLY, GREET_STATE: the sender's promise */
+	struct ballot ballot;   /* the ballot that it is about */
+	struct ballot promised; /* REFUSAL, PROBE_REPLY, GREET_STATE: the sender's promise */
 	struct incarnation incarnation; /* of the sender's memory; set on every message */
-	struct slot slot;              /* ACCEPT, ACCEPTED: which; LEARN: first wanted;
+	struct slot slot;               /* ACCEPT, ACCEPTED: which; LEARN: first wanted;
 					  PREPARE: first slot that the candidate does not know;
 					  PROMISE: first slot that this part covers;
 					  GREET…VERDICT: random number of the greeter's start */
-	struct slot chosen;            /* sender's watermark, on every message */
-	struct slot trimmed;           /* sender's trim point: PROMISE, PROBE_REPLY, GREET_STATE */
-	int64_t lease_ns;              /* ACCEPT, HEARTBEAT: L; REFUSAL, PROBE_REPLY: what remains */
-	uint64_t sequence;             /* HEARTBEAT, ACCEPT: echoed in the answer, for the lease;
+	struct slot chosen;             /* sender's watermark, on every message */
+	struct slot trimmed;            /* sender's trim point: PROMISE, PROBE_REPLY, GREET_STATE */
+	int64_t lease_ns;            /* ACCEPT, HEARTBEAT: L; REFUSAL, PROBE_REPLY: what remains */
+	uint64_t sequence;           /* HEARTBEAT, ACCEPT: echoed in the answer, for the lease;
 					  PROBE, PREPARE: attempt; CHALLENGE…VERDICT: nonce */
-	uint32_t part;                 /* PROMISE: number of this part, from 0 */
-	bool last;                     /* PROMISE: no further part; covers all slots that follow */
-	bool granted;                  /* PROBE_REPLY: yes; VERDICT: memory is whole */
-	struct replica_id successor;   /* RELEASE: whom the master prefers */
-	struct value *value;           /* ACCEPT; one reference, owned by the message */
-	uint32_t accepted_count;       /* PROMISE, GREET_STATE */
+	uint32_t part;               /* PROMISE: number of this part, from 0 */
+	bool last;                   /* PROMISE: no further part; covers all slots that follow */
+	bool granted;                /* PROBE_REPLY: yes; VERDICT: memory is whole */
+	struct replica_id successor; /* RELEASE: whom the master prefers */
+	struct value *value;         /* ACCEPT; one reference, owned by the message */
+	uint32_t accepted_count;     /* PROMISE, GREET_STATE */
 	struct paxos_accepted *accepted; /* owned by the message, each with its reference */
-	uint32_t seen_count;           /* ACCEPT, HEARTBEAT: what the master saw acknowledged */
+	uint32_t seen_count;             /* ACCEPT, HEARTBEAT: what the master saw acknowledged */
 	struct paxos_seen seen[MEMBERS_MAX];
 };
 
@@ -209,8 +209,8 @@ struct paxos_write {
 };
 
 enum paxos_role {
-	PAXOS_LOST,      /* memory lost: takes no part */
-	PAXOS_UNVETTED,  /* waits for a majority to confirm its memory */
+	PAXOS_LOST,     /* memory lost: takes no part */
+	PAXOS_UNVETTED, /* waits for a majority to confirm its memory */
 	PAXOS_FOLLOWER,
 	PAXOS_CANDIDATE, /* probing or preparing */
 	PAXOS_MASTER,

@@ -54,18 +54,18 @@
 #define LEASE_MAX_NS (60 * NS_PER_S)
 #define ROUND_MAX (UINT64_C(1) << 62)
 
-#define STAGGER_NS (50 * NS_PER_MS)          /* spread of candidacies after a lease ended */
-#define HANDOVER_RETRY_NS (3 * NS_PER_MS)    /* the successor asks again after a refusal */
+#define STAGGER_NS (50 * NS_PER_MS)       /* spread of candidacies after a lease ended */
+#define HANDOVER_RETRY_NS (3 * NS_PER_MS) /* the successor asks again after a refusal */
 #define GREET_RETRY_NS (100 * NS_PER_MS)
-#define LEARN_TIMEOUT_NS (500 * NS_PER_MS)   /* then another peer is asked */
-#define LEARN_PAUSE_NS (20 * NS_PER_MS)      /* least time between two requests without progress */
+#define LEARN_TIMEOUT_NS (500 * NS_PER_MS) /* then another peer is asked */
+#define LEARN_PAUSE_NS (20 * NS_PER_MS)    /* least time between two requests without progress */
 #define SNAPSHOT_TIMEOUT_NS (5 * NS_PER_S)
-#define CATCH_UP_NS (5 * NS_PER_S)           /* a candidate that cannot catch up gives up */
-#define RESIGN_WAIT_NS (200 * NS_PER_MS)     /* for values under way, before the release */
-#define STAND_BACK_NS (5 * NS_PER_S)         /* no candidacy after a storage stall */
-#define PROBE_WRITE_NS NS_PER_S              /* an idle master proves its disk that often */
-#define REFUSER_PATIENCE_NS (2 * NS_PER_S)   /* before a new ballot wins back a refusing peer */
-#define REFUSER_PAUSE_NS (30 * NS_PER_S)     /* least time between two such ballots */
+#define CATCH_UP_NS (5 * NS_PER_S)         /* a candidate that cannot catch up gives up */
+#define RESIGN_WAIT_NS (200 * NS_PER_MS)   /* for values under way, before the release */
+#define STAND_BACK_NS (5 * NS_PER_S)       /* no candidacy after a storage stall */
+#define PROBE_WRITE_NS NS_PER_S            /* an idle master proves its disk that often */
+#define REFUSER_PATIENCE_NS (2 * NS_PER_S) /* before a new ballot wins back a refusing peer */
+#define REFUSER_PAUSE_NS (30 * NS_PER_S)   /* least time between two such ballots */
 
 #define LEASE_NONE INT64_MIN
 
@@ -91,7 +91,7 @@ struct peer {
 	int64_t refused_last_ns;
 
 	enum verdict verdict; /* about us */
-	struct slot wants;    /* asked for chosen slots from here on, once they are durable; 0: no */
+	struct slot wants; /* asked for chosen slots from here on, once they are durable; 0: no */
 
 	/* Our open question to a peer that greeted: its state is compared with `question_seen`. */
 	uint64_t question_life; /* 0: none */
@@ -113,17 +113,17 @@ struct report {
 
 struct candidate {
 	enum candidate_phase phase;
-	uint64_t attempt;      /* number of the probe, never reused in this life */
-	uint32_t yes;          /* member bits: would promise */
-	struct ballot ballot;  /* once preparing */
-	uint64_t own_write;    /* makes the own promise durable */
-	struct slot from;      /* first slot of the prepared range */
-	uint32_t promised;     /* member bits: promise complete */
-	uint32_t refused;      /* member bits: promised a higher ballot */
-	struct slot told;      /* highest watermark in promises */
-	int64_t due_ns;        /* ask again */
-	int64_t deadline_ns;   /* give up preparing */
-	uint32_t failures;     /* in a row, for the back-off */
+	uint64_t attempt;          /* number of the probe, never reused in this life */
+	uint32_t yes;              /* member bits: would promise */
+	struct ballot ballot;      /* once preparing */
+	uint64_t own_write;        /* makes the own promise durable */
+	struct slot from;          /* first slot of the prepared range */
+	uint32_t promised;         /* member bits: promise complete */
+	uint32_t refused;          /* member bits: promised a higher ballot */
+	struct slot told;          /* highest watermark in promises */
+	int64_t due_ns;            /* ask again */
+	int64_t deadline_ns;       /* give up preparing */
+	uint32_t failures;         /* in a row, for the back-off */
 	int64_t handover_until_ns; /* named successor: retries refusals at once until then */
 };
 
@@ -146,28 +146,28 @@ struct command {
 
 struct master {
 	struct ballot ballot;
-	struct slot next;             /* the slot of the next value */
-	struct slot told;             /* nothing is proposed at or below */
+	struct slot next; /* the slot of the next value */
+	struct slot told; /* nothing is proposed at or below */
 	int64_t elected_ns;
 	int64_t heartbeat_due_ns;
-	int64_t sent_ns;              /* when anything was last sent under the lease */
+	int64_t sent_ns; /* when anything was last sent under the lease */
 	int64_t lease_until_ns;
-	bool leaving;                 /* resigned; waits for values under way */
+	bool leaving; /* resigned; waits for values under way */
 	int64_t leave_by_ns;
-	struct command *queue_head;   /* owned */
+	struct command *queue_head; /* owned */
 	struct command **queue_end;
 	size_t queue_bytes;
 };
 
 struct learner {
 	bool asked;
-	bool snapshot;                /* waits for a snapshot rather than for values */
+	bool snapshot; /* waits for a snapshot rather than for values */
 	uint32_t asked_member;
 	int64_t asked_ns;
 	int64_t deadline_ns;
-	uint32_t avoid_member;        /* did not answer last time; MEMBERS_MAX: none */
-	int64_t check_due_ns;         /* somebody is ahead: look again then */
-	struct slot check_chosen;     /* our watermark when that was noticed */
+	uint32_t avoid_member;    /* did not answer last time; MEMBERS_MAX: none */
+	int64_t check_due_ns;     /* somebody is ahead: look again then */
+	struct slot check_chosen; /* our watermark when that was noticed */
 };
 
 struct held {
@@ -198,7 +198,7 @@ struct paxos {
 	struct rng rng;
 	int64_t now_ns;
 	uint64_t life; /* random number of this start, never 0 */
-	uint32_t self;  /* own index in the membership */
+	uint32_t self; /* own index in the membership */
 
 	enum paxos_role role;
 	bool resigned;

@@ -179,7 +179,8 @@ void proposer_on_accepted(struct paxos *p, uint32_t from, const struct paxos_mes
 	if (p->role != PAXOS_MASTER || !ballot_equal(m->ballot, p->master.ballot))
 		return;
 	if (m->slot.n == 0 || m->slot.n >= p->master.next.n) {
-		output_note_minor(p, "replica %u accepts slot %llu, which was never proposed; ignored",
+		output_note_minor(p,
+				  "replica %u accepts slot %llu, which was never proposed; ignored",
 				  (unsigned)member_id(p, from).n, (unsigned long long)m->slot.n);
 		return;
 	}
@@ -214,7 +215,7 @@ void proposer_learned(struct paxos *p)
 		/* Chosen in an older ballot, it was reported in phase 1; else in a newer one. */
 		if (p->durable.chosen.n > p->reports.highest.n) {
 			lead_step_down(p, "a peer knows slots as chosen that were never "
-					    "proposed here; a newer master exists");
+					  "proposed here; a newer master exists");
 			return;
 		}
 		p->master.next = slot_next(p->durable.chosen);

@@ -21,8 +21,9 @@ static void recover_some(struct net *n)
 		struct net_node *node = &n->nodes[id];
 
 		if (node->p == NULL && rng_below(&n->rng, 6) == 0)
-			net_start(n, id, rng_below(&n->rng, 4) == 0 ? PAXOS_MEMORY_DOUBTFUL
-								    : PAXOS_MEMORY_WHOLE);
+			net_start(n, id,
+				  rng_below(&n->rng, 4) == 0 ? PAXOS_MEMORY_DOUBTFUL
+							     : PAXOS_MEMORY_WHOLE);
 		if (rng_below(&n->rng, 12) == 0)
 			node->disk_hangs = false;
 		if (rng_below(&n->rng, 12) == 0)

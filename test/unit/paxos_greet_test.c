@@ -159,8 +159,8 @@ static void test_all_restart(void **state)
 		for (uint32_t id = 1; id <= 5; id++)
 			net_crash(n, id);
 		for (uint32_t id = 1; id <= 5; id++)
-			net_start(n, id, seed % 2 == 0 ? PAXOS_MEMORY_WHOLE
-						       : PAXOS_MEMORY_DOUBTFUL);
+			net_start(n, id,
+				  seed % 2 == 0 ? PAXOS_MEMORY_WHOLE : PAXOS_MEMORY_DOUBTFUL);
 		assert_true(net_wait_master(n, 3 * NS_PER_S) != 0);
 		assert_true(net_wait_equal(n, 20, NS_PER_S));
 		for (uint32_t id = 1; id <= 5; id++)
@@ -219,8 +219,8 @@ static struct paxos_message state_of(uint32_t from, uint64_t life, uint64_t nonc
 static void add_row(struct paxos_message *m, uint64_t slot, struct ballot ballot)
 {
 	m->accepted = mem_realloc(m->accepted, (m->accepted_count + 1) * sizeof(*m->accepted));
-	m->accepted[m->accepted_count++] =
-		(struct paxos_accepted){.slot = {slot}, .ballot = ballot};
+	m->accepted[m->accepted_count++] = (struct paxos_accepted){.slot = {slot},
+								   .ballot = ballot};
 }
 
 static uint64_t greet(struct one *o, uint32_t from, uint64_t life)

@@ -200,8 +200,8 @@ static void net_serve(struct net *n, uint32_t from, const struct paxos_serve *se
 		/* What an installed snapshot covers may never have been chosen here. */
 		if (row->value == NULL || s <= m->trimmed.n)
 			break;
-		m->entries[m->entry_count++] =
-			(struct paxos_accepted){row->slot, row->ballot, value_ref(row->value)};
+		m->entries[m->entry_count++] = (struct paxos_accepted){row->slot, row->ballot,
+								       value_ref(row->value)};
 	}
 	if (n->cut[from][m->to]) {
 		message_free(m);
@@ -237,8 +237,8 @@ static void net_write(struct net *n, uint32_t id, const struct paxos_write *writ
 	w->write = *write;
 	w->write.accepted = NULL;
 	if (write->accepted_count > 0)
-		w->write.accepted =
-			mem_dup(write->accepted, write->accepted_count * sizeof(*write->accepted));
+		w->write.accepted = mem_dup(write->accepted,
+					    write->accepted_count * sizeof(*write->accepted));
 	for (uint32_t i = 0; i < write->accepted_count; i++) {
 		assert_true(write->accepted[i].slot.n < NET_SLOTS_MAX);
 		(void)value_ref(w->write.accepted[i].value);
@@ -266,7 +266,8 @@ void net_collect(struct net *n, uint32_t id)
 	const struct paxos_output *out = paxos_output(node->p);
 
 	if (out->note != NULL && !n->quiet)
-		fprintf(stderr, "%8.3f ms  %u: %s\n", (double)n->now_ns / 1e6, (unsigned)id, out->note);
+		fprintf(stderr, "%8.3f ms  %u: %s\n", (double)n->now_ns / 1e6, (unsigned)id,
+			out->note);
 	for (uint32_t i = 0; i < out->write_count; i++)
 		net_write(n, id, &out->writes[i]);
 	for (uint32_t i = 0; i < out->message_count; i++)
@@ -307,8 +308,8 @@ void net_start(struct net *n, uint32_t id, enum paxos_memory memory)
 		struct paxos_accepted *row = &node->disk.rows[s];
 		if (row->value == NULL)
 			continue;
-		tail[recovered.tail_count++] =
-			(struct paxos_accepted){row->slot, row->ballot, value_ref(row->value)};
+		tail[recovered.tail_count++] = (struct paxos_accepted){row->slot, row->ballot,
+								       value_ref(row->value)};
 		recovered.newest = row->slot;
 	}
 	recovered.tail = tail;

@@ -61,7 +61,7 @@ struct net {
 	struct rng rng;
 	int64_t now_ns;
 	uint64_t order;
-	struct net_message *messages; /* by due time, then order */
+	struct net_message *messages;               /* by due time, then order */
 	bool cut[MEMBERS_MAX + 1][MEMBERS_MAX + 1]; /* from, to */
 	uint32_t loss_ppm, duplicate_ppm;
 	int64_t latency_low_ns, latency_high_ns;

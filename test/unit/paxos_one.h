@@ -11,9 +11,9 @@ struct one {
 	struct paxos *p;
 	uint32_t count;
 	int64_t now_ns;
-	uint64_t written;                /* newest write that was asked for */
-	const struct paxos_output *out;  /* of the last call */
-	bool promise_written;            /* the last output's write changed the promise */
+	uint64_t written;               /* newest write that was asked for */
+	const struct paxos_output *out; /* of the last call */
+	bool promise_written;           /* the last output's write changed the promise */
 };
 
 struct one_start {

@@ -125,30 +125,11 @@ static void test_new_master_adopts_highest(void **state)
 /* Holes below the highest reported slot are filled with no-ops, never with commands. */
 static void test_holes_become_noops(void **state)
 {
-	struct one *o = one_simple(3);
-
-	one_prepare(o);
-	struct paxos_message m = promise_of(one_sent(o, PAXOS_PREPARE, 2)->ballot, 2, NEW);
-	m.accepted[0].slot = (struct slot){3};
-	m.accepted[0].ballot = one_ballot(0, 0);
-	m.accepted[0].ballot.round = 1;
-	/* The ballot is higher than any promise: it makes no sense and is not counted. */
-	m.accepted[0].ballot = one_ballot(1000, 3);
-	one_step(o, 2, &m);
-	assert_int_equal(paxos_role(o->p), PAXOS_CANDIDATE);
-	m = promise_of(paxos_durable(o->p)->promised, 2, OLD);
-	m.accepted[0].slot = (struct slot){3};
-	m.accepted[0].ballot = one_ballot(0, 3);
-	m.accepted[0].ballot.round = 0;
-	one_step(o, 2, &m);
-	assert_int_equal(paxos_role(o->p), PAXOS_CANDIDATE);
-	one_free(o);
-
 	struct one_start start = {.count = 3};
 	start.durable.promised = one_ballot(2, 3);
-	o = one_vetted(&start);
+	struct one *o = one_vetted(&start);
 	one_prepare(o);
-	m = promise_of(one_sent(o, PAXOS_PREPARE, 2)->ballot, 2, NEW);
+	struct paxos_message m = promise_of(one_sent(o, PAXOS_PREPARE, 2)->ballot, 2, NEW);
 	m.accepted[0].slot = (struct slot){3};
 	one_step(o, 2, &m);
 	assert_int_equal(paxos_role(o->p), PAXOS_MASTER);
@@ -157,6 +138,24 @@ static void test_holes_become_noops(void **state)
 		const struct paxos_accepted *row = &o->out->writes[0].accepted[i];
 		assert_int_equal(row->slot.n, i + 1);
 		assert_int_equal(value_command_count(row->value), i == 2 ? 1 : 0);
+	}
+	one_free(o);
+}
+
+/* A promise that reports acceptances in impossible ballots is not counted. */
+static void test_impossible_promise(void **state)
+{
+	struct one *o = one_simple(3);
+
+	one_prepare(o);
+	struct ballot ballot = one_sent(o, PAXOS_PREPARE, 2)->ballot;
+	struct ballot impossible[] = {one_ballot(1000, 3), one_ballot(0, 3), ballot};
+	for (uint32_t i = 0; i < 3; i++) {
+		struct paxos_message m = promise_of(ballot, 2, NEW);
+		m.accepted[0].ballot = impossible[i];
+		one_step(o, 2, &m);
+		assert_int_equal(paxos_role(o->p), PAXOS_CANDIDATE);
+		assert_non_null(o->out->note);
 	}
 	one_free(o);
 }
@@ -395,6 +394,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_new_master_adopts_highest),
 		cmocka_unit_test(test_holes_become_noops),
+		cmocka_unit_test(test_impossible_promise),
 		cmocka_unit_test(test_catches_up_before_it_proposes),
 		cmocka_unit_test(test_promise_needs_all_parts),
 		cmocka_unit_test(test_majority_chooses),
