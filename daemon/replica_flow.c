@@ -26,8 +26,7 @@ static bool lease_runs(const struct replica *r)
 
 static void send_reply(struct replica *r, const struct master_reply *out)
 {
-	if (out->needs_lease && !lease_runs(r) && out->reply.error == ERROR_OK &&
-	    out->reply.kind != MESSAGE_FIND_MASTER) {
+	if (out->needs_lease && !lease_runs(r)) {
 		struct reply refusal = {.kind = out->reply.kind, .error = ERROR_NOT_MASTER};
 
 		net_reply(r->net, (struct net_call){out->call.n}, &refusal);

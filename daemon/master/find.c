@@ -40,7 +40,7 @@ static void answer(struct master *m, struct call_id call)
 	r.find_master.replica = m->leader;
 	r.find_master.server_count = m->config.server_count;
 	r.find_master.servers = servers;
-	reply_with(m, call, m->serving, &r);
+	reply_with(m, call, false, &r); /* a hint: whoever follows it is told */
 }
 
 void find_master_request(struct master *m, struct inbound *in)

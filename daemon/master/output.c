@@ -32,7 +32,8 @@ void reply_error(struct master *m, struct call_id call, enum message_kind kind, 
 		r.message = bytes_of_text(message);
 	if (error == ERROR_RESOURCE_EXHAUSTED)
 		r.retry_after_ns = 100 * NS_PER_MS;
-	reply_with(m, call, false, &r);
+	/* "Not found" is a read too: a refusal is told only by a master that still is one. */
+	reply_with(m, call, m->serving, &r);
 }
 
 void push_to(struct master *m, struct stream_id stream, const struct reply *r)
