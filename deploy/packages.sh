@@ -6,7 +6,7 @@ PACKAGES_BUILD=(
 	build-essential meson ninja-build pkgconf
 	libgrpc-dev nanopb libnanopb-dev protobuf-compiler
 	libsqlite3-dev libxxhash-dev libsodium-dev uthash-dev libjansson-dev libinih-dev
-	libbsd-dev
+	libbsd-dev libmicrohttpd-dev
 )
 # shellcheck disable=SC2034
 PACKAGES_TEST=(
