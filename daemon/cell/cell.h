@@ -41,13 +41,13 @@
 #define CELL_CONTENTS_MAX_BYTES ((size_t)256 << 10)
 #define CELL_PATH_MAX_BYTES 1024
 #define CELL_NAME_MAX_BYTES 255
-#define CELL_RESULTS_MAX 64      /* stored results of a session; the window of request numbers */
+#define CELL_RESULTS_MAX 64 /* stored results of a session; the window of request numbers */
 #define CELL_LOCK_DELAY_MAX_NS (60 * NS_PER_S)
 #define CELL_LOCK_DELAY_DEFAULT_NS (15 * NS_PER_S)
 #define CELL_SESSION_LEASE_MIN_NS (1 * NS_PER_S)
 #define CELL_SESSION_LEASE_MAX_NS (60 * NS_PER_S)
-#define CELL_WAITERS_MAX 100000  /* of one lock */
-#define CELL_TEXT_MAX_BYTES 256  /* principal, host, command: display texts are cut to this */
+#define CELL_WAITERS_MAX 100000 /* of one lock */
+#define CELL_TEXT_MAX_BYTES 256 /* principal, host, command: display texts are cut to this */
 #define CELL_ACL_NAMES 3
 
 enum node_kind { NODE_FILE = 1, NODE_DIRECTORY = 2 };
@@ -67,30 +67,30 @@ struct grant {
 /* ---- entries ------------------------------------------------------------------------------ */
 
 enum entry_kind {
-	ENTRY_EPOCH = 1,       /* first of every mastership */
+	ENTRY_EPOCH = 1, /* first of every mastership */
 	ENTRY_SESSION_CREATE,
-	ENTRY_SESSION_END,     /* by the client, or expiry (then bound to the epoch) */
+	ENTRY_SESSION_END, /* by the client, or expiry (then bound to the epoch) */
 	ENTRY_NODE_CREATE,
 	ENTRY_NODE_DELETE,
 	ENTRY_NODE_WRITE,
 	ENTRY_NODE_SET_ACL,
-	ENTRY_KEEP,            /* a session's first open of an ephemeral node */
-	ENTRY_UNKEEP,          /* its last close */
-	ENTRY_NODE_REAP,       /* an ephemeral without keepers goes: GUARD_FAILED if it has some,
+	ENTRY_KEEP,      /* a session's first open of an ephemeral node */
+	ENTRY_UNKEEP,    /* its last close */
+	ENTRY_NODE_REAP, /* an ephemeral without keepers goes: GUARD_FAILED if it has some,
 				  NOT_EMPTY, LOCK_HELD while held or in lock-delay */
 	ENTRY_ACQUIRE,
 	ENTRY_RELEASE,
-	ENTRY_CANCEL,          /* a waiter leaves: by itself or by its deadline (epoch-bound);
+	ENTRY_CANCEL,         /* a waiter leaves: by itself or by its deadline (epoch-bound);
 				  ALREADY_HELD with the grant if it was let in before */
-	ENTRY_LOCK_DELAY_END,  /* epoch-bound */
-	ENTRY_REVOKE,          /* an administrator takes a grant away; starts the lock-delay */
-	ENTRY_MULTI,           /* all or nothing; result.grant is that of the first ACQUIRE; when
+	ENTRY_LOCK_DELAY_END, /* epoch-bound */
+	ENTRY_REVOKE,         /* an administrator takes a grant away; starts the lock-delay */
+	ENTRY_MULTI,          /* all or nothing; result.grant is that of the first ACQUIRE; when
 				  refused, result.generation is the index of what refused it */
-	ENTRY_SESSION_MARK,    /* what silent sessions have left (epoch-bound) */
-	ENTRY_SESSION_UNMARK,  /* entry.session has none any more */
-	ENTRY_SESSION_CACHES,  /* the session caches from here on */
-	ENTRY_LEASE_RAISE,     /* the cell's longest session lease */
-	ENTRY_DIGEST,          /* compare at this revision */
+	ENTRY_SESSION_MARK,   /* what silent sessions have left (epoch-bound) */
+	ENTRY_SESSION_UNMARK, /* entry.session has none any more */
+	ENTRY_SESSION_CACHES, /* the session caches from here on */
+	ENTRY_LEASE_RAISE,    /* the cell's longest session lease */
+	ENTRY_DIGEST,         /* compare at this revision */
 	ENTRY_KIND_END,
 };
 
@@ -140,8 +140,8 @@ struct entry {
 			struct bytes path;
 			enum node_kind kind;
 			struct bytes contents;
-			bool ephemeral;     /* entry.session becomes the first keeper */
-			bool exclusive;     /* an existing node is an error; else it is opened */
+			bool ephemeral; /* entry.session becomes the first keeper */
+			bool exclusive; /* an existing node is an error; else it is opened */
 			struct bytes acl[CELL_ACL_NAMES]; /* empty: inherited */
 		} node_create;
 		struct {
@@ -166,9 +166,9 @@ struct entry {
 			uint64_t instance;
 			struct handle_id handle;
 			enum lock_mode mode;
-			bool try_only;       /* BUSY instead of joining the FIFO */
+			bool try_only;         /* BUSY instead of joining the FIFO */
 			int64_t lock_delay_ns; /* of this hold, should its holder fail */
-			int64_t wait_ns;     /* most it will wait; 0: no limit */
+			int64_t wait_ns;       /* most it will wait; 0: no limit */
 		} acquire;
 		struct {
 			uint64_t instance;
@@ -242,21 +242,21 @@ struct session_mark {
 
 struct node {
 	uint64_t instance;
-	uint64_t parent;       /* instance of the parent; 0 for the root */
-	struct bytes path;     /* owned */
+	uint64_t parent;   /* instance of the parent; 0 for the root */
+	struct bytes path; /* owned */
 	enum node_kind kind;
 	bool ephemeral;
-	struct bytes contents; /* owned; empty for directories */
+	struct bytes contents;        /* owned; empty for directories */
 	uint64_t contents_generation; /* revision of the last write; files only */
 	uint64_t acl_generation;
-	uint64_t checksum;     /* XXH3-64 of the contents */
+	uint64_t checksum;                /* XXH3-64 of the contents */
 	struct bytes acl[CELL_ACL_NAMES]; /* owned */
-	uint32_t child_count;  /* derived */
+	uint32_t child_count;             /* derived */
 	uint32_t keeper_count;
 	struct session_id *keepers; /* owned, ascending */
 	int64_t created_unix_ms;
 	int64_t modified_unix_ms;
-	struct lock *lock;     /* owned; NULL as long as nobody ever locked it */
+	struct lock *lock; /* owned; NULL as long as nobody ever locked it */
 };
 
 struct lock_holder {
@@ -280,13 +280,14 @@ struct lock_waiter {
 struct lock {
 	uint64_t instance; /* of its node */
 	enum lock_mode mode;
-	uint64_t generation;     /* rises from free to held */
-	struct revision period;  /* the hold period's beginning: the fencing token */
+	uint64_t generation;    /* rises from free to held */
+	struct revision period; /* the hold period's beginning: the fencing token */
 	uint32_t holder_count;
 	struct lock_holder *holders; /* owned, in order of their grants */
 	uint32_t waiter_count;
 	struct lock_waiter *waiters; /* owned, FIFO */
-	/* Lock-delay in force; delay_ns 0: none. After a failed shared hold it bars exclusive only. */
+	/* Lock-delay in force; delay_ns 0: none. After a failed shared hold it bars
+	 * exclusive requests only. */
 	int64_t delay_ns;
 	struct revision delay_began;
 	enum lock_mode delay_after;
@@ -295,17 +296,17 @@ struct lock {
 /* What a repeated request is answered with: numbers only, at most 128 bytes when stored. */
 struct result {
 	enum error error;
-	struct revision revision; /* at which it was applied */
-	uint64_t instance;        /* node created, opened, written */
-	uint64_t generation;      /* contents generation after a write or open; current one after a
+	struct revision revision;  /* at which it was applied */
+	uint64_t instance;         /* node created, opened, written */
+	uint64_t generation;       /* contents generation after a write or open; current one after a
 				     GENERATION_MISMATCH; ACL generation after SET_ACL */
 	struct session_id session; /* SESSION_CREATE */
-	struct grant grant;       /* ACQUIRE that was granted */
-	struct revision token;    /* its fencing token */
+	struct grant grant;        /* ACQUIRE that was granted */
+	struct revision token;     /* its fencing token */
 	uint64_t lock_generation;
-	struct revision ticket;   /* ACQUIRE that joined the FIFO; 0: granted or failed */
-	bool created;             /* NODE_CREATE: made, not found */
-	enum node_kind kind;      /* NODE_CREATE: of the node that stands there */
+	struct revision ticket; /* ACQUIRE that joined the FIFO; 0: granted or failed */
+	bool created;           /* NODE_CREATE: made, not found */
+	enum node_kind kind;    /* NODE_CREATE: of the node that stands there */
 };
 
 struct stored_result {
@@ -322,7 +323,7 @@ struct session {
 	uint32_t pid;
 	int64_t lease_ns;
 	bool caches;
-	bool ended; /* never seen: keepers go with the session, in the same apply */
+	bool ended; /* never true: keepers go with the session, in the same apply */
 	int64_t created_unix_ms;
 	int64_t mark_left_ns; /* -1: no mark */
 	struct epoch mark_epoch;
@@ -350,9 +351,10 @@ struct cell_meta {
 /* ---- effects ------------------------------------------------------------------------------- */
 
 enum effect_kind {
-	EFFECT_GRANTED = 1,      /* a waiter got the lock: session, handle, instance, ticket, grant, token */
-	EFFECT_WAIT_ENDED,       /* a waiter left without it: session, handle, ticket, error says why */
-	EFFECT_HOLD_ENDED,       /* a holder lost or gave up: session, handle, instance, grant */
+	/* A waiter got the lock: session, handle, instance, ticket, grant, token. */
+	EFFECT_GRANTED = 1,
+	EFFECT_WAIT_ENDED, /* a waiter left without it: session, handle, ticket, error says why */
+	EFFECT_HOLD_ENDED, /* a holder lost or gave up: session, handle, instance, grant */
 	EFFECT_SESSION_CREATED,  /* session */
 	EFFECT_SESSION_ENDED,    /* session, reason */
 	EFFECT_NODE_CREATED,     /* instance */
@@ -361,8 +363,8 @@ enum effect_kind {
 	EFFECT_LOCK_DELAY_BEGAN, /* instance, delay_ns, revision */
 	EFFECT_LOCK_DELAY_ENDED, /* instance */
 	EFFECT_EPOCH,            /* a mastership began */
-	EFFECT_UNKEPT,           /* instance: an ephemeral node may be reaped; cell_reapable_after() */
-	EFFECT_DIGEST_DIFFERS,   /* the entry's digest is not ours at that revision */
+	EFFECT_UNKEPT, /* instance: an ephemeral node may be reaped; cell_reapable_after() */
+	EFFECT_DIGEST_DIFFERS, /* the entry's digest is not ours at that revision */
 };
 
 struct effect {
@@ -407,9 +409,9 @@ void cell_free(struct cell *c);
 
 /*
  * Applies the entry at the next revision (a MULTI may take several: instances and tokens are
- * revisions, and no two are the same; genesis is revision 1). Never fails: a refused request is a result. Entries
- * come from the log; one that is nonsense (a decoder let it pass) has the result MALFORMED and
- * changes nothing but the revision. `ret_outcome` is borrowed until the next call.
+ * revisions, and no two are the same; genesis is revision 1). Never fails: a refused request is a
+ * result. Entries come from the log; one that is nonsense (a decoder let it pass) has the result
+ * MALFORMED and changes nothing but the revision. `ret_outcome` is borrowed until the next call.
  */
 void cell_apply(struct cell *c, const struct entry *e, struct outcome *ret_outcome);
 

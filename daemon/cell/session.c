@@ -35,14 +35,15 @@ int64_t session_clamp_lease(int64_t lease_ns)
 
 /* ---- its locks, as seen from outside ------------------------------------------------------- */
 
-static uint32_t lock_position(const struct session *s, uint64_t instance)
+/* Just after the last that is the same: what comes next to it moves the least. */
+static uint32_t position_after(const struct session *s, uint64_t instance)
 {
 	uint32_t low = 0, high = s->lock_count;
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (s->locks[middle] < instance)
+		if (s->locks[middle] <= instance)
 			low = middle + 1;
 		else
 			high = middle;
@@ -53,7 +54,7 @@ static uint32_t lock_position(const struct session *s, uint64_t instance)
 void session_insert_lock(struct session_entry *s, uint64_t instance)
 {
 	struct session *session = &s->session;
-	uint32_t at = lock_position(session, instance);
+	uint32_t at = position_after(session, instance);
 
 	CHECK(!s->ending);
 	if (session->lock_count == s->lock_capacity) {
@@ -74,8 +75,9 @@ void session_remove_lock(struct session_entry *s, uint64_t instance)
 
 	if (s->ending)
 		return;
-	at = lock_position(session, instance);
-	CHECK(at < session->lock_count && session->locks[at] == instance);
+	at = position_after(session, instance);
+	CHECK(at > 0 && session->locks[at - 1] == instance);
+	at--;
 	session->lock_count--;
 	memmove(session->locks + at, session->locks + at + 1,
 		(session->lock_count - at) * sizeof(session->locks[0]));

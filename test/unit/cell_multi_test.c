@@ -144,6 +144,49 @@ static void operations_build_on_each_other(void **state)
 	assert_int_equal(count_effects(f, EFFECT_NODE_DELETED), 1);
 }
 
+#define T(text)                                                                                    \
+	{                                                                                          \
+		(const uint8_t *)(text), sizeof(text) - 1                                          \
+	}
+
+/* The session holds /f exclusively and /s shared; the other one awaits /f and shares /s. */
+static const struct multi_op before_the_refusal[] = {
+	{.kind = MULTI_CREATE, .path = T("/d"), .node_kind = NODE_DIRECTORY},
+	{.kind = MULTI_CREATE, .path = T("/d/x"), .node_kind = NODE_FILE},
+	{.kind = MULTI_WRITE, .path = T("/f"), .contents = T("y")},
+	{.kind = MULTI_ACQUIRE, .path = T("/n"), .handle = {2}, .mode = LOCK_SHARED},
+	{.kind = MULTI_RELEASE, .path = T("/f"), .handle = {1}},
+	{.kind = MULTI_RELEASE, .path = T("/s"), .handle = {1}},
+	{.kind = MULTI_DELETE, .path = T("/d/x")},
+	{.kind = MULTI_DELETE, .path = T("/n")},
+	{.kind = MULTI_CREATE, .path = T("/n"), .node_kind = NODE_FILE},
+};
+#define BEFORE (sizeof(before_the_refusal) / sizeof(before_the_refusal[0]))
+
+/* Revision 2 made no node: it stands for an instance that is gone. */
+static const struct {
+	struct multi_op op;
+	enum error error;
+} refused[] = {
+	{{.kind = MULTI_WRITE, .path = T("/none")}, ERROR_NOT_FOUND},
+	{{.kind = MULTI_WRITE, .path = T("/d")}, ERROR_IS_DIRECTORY},
+	{{.kind = MULTI_WRITE, .path = T("/f"), .number = 1}, ERROR_GENERATION_MISMATCH},
+	{{.kind = MULTI_WRITE, .path = T("/f"), .instance = 1}, ERROR_HANDLE_STALE},
+	{{.kind = MULTI_WRITE, .path = T("/n"), .instance = 2}, ERROR_HANDLE_STALE},
+	{{.kind = MULTI_CREATE, .path = T("/f"), .node_kind = NODE_FILE}, ERROR_EXISTS},
+	{{.kind = MULTI_CREATE, .path = T("/f/x"), .node_kind = NODE_FILE}, ERROR_NOT_DIRECTORY},
+	{{.kind = MULTI_CREATE, .path = T("f"), .node_kind = NODE_FILE}, ERROR_INVALID_PATH},
+	{{.kind = MULTI_DELETE, .path = T("/s")}, ERROR_LOCK_HELD},
+	{{.kind = MULTI_DELETE, .path = T("/")}, ERROR_INVALID_ARGUMENT},
+	{{.kind = MULTI_ACQUIRE, .path = T("/s"), .handle = {3}, .mode = LOCK_EXCLUSIVE},
+	 ERROR_BUSY},
+	/* The lock was freed just now, but somebody waits for it. */
+	{{.kind = MULTI_ACQUIRE, .path = T("/f"), .handle = {1}, .mode = LOCK_EXCLUSIVE},
+	 ERROR_BUSY},
+	{{.kind = MULTI_ACQUIRE, .path = T("/f"), .handle = {4}}, ERROR_MALFORMED},
+	{{.kind = MULTI_RELEASE, .path = T("/s"), .handle = {1}}, ERROR_NOT_HELD},
+};
+
 /* Whatever ran before the refusal is as it was, digest included. */
 static void a_refusal_undoes_everything(void **state)
 {
@@ -151,72 +194,23 @@ static void a_refusal_undoes_everything(void **state)
 	struct session_id s = make_session(f), other = make_session(f);
 	uint64_t file = make_file(f, "/f"), shared = make_file(f, "/s");
 	uint64_t free_before = make_file(f, "/n");
+	struct multi_op ops[BEFORE + 1];
 	struct digest before;
-	struct multi_op ops[] = {
-		{.kind = MULTI_CREATE, .path = bytes_of_text("/d"), .node_kind = NODE_DIRECTORY},
-		{.kind = MULTI_CREATE, .path = bytes_of_text("/d/x"), .node_kind = NODE_FILE},
-		{.kind = MULTI_WRITE, .path = bytes_of_text("/f"), .contents = bytes_of_text("y")},
-		{.kind = MULTI_ACQUIRE,
-		 .path = bytes_of_text("/n"),
-		 .handle = {2},
-		 .mode = LOCK_SHARED},
-		{.kind = MULTI_RELEASE, .path = bytes_of_text("/f"), .handle = {1}},
-		{.kind = MULTI_RELEASE, .path = bytes_of_text("/s"), .handle = {1}},
-		{.kind = MULTI_DELETE, .path = bytes_of_text("/d/x")},
-		{.kind = MULTI_DELETE, .path = bytes_of_text("/n")},
-		{.kind = MULTI_CREATE, .path = bytes_of_text("/n"), .node_kind = NODE_FILE},
-		{.kind = MULTI_GUARD_EXISTS}, /* replaced by what fails */
-	};
-	const struct {
-		struct multi_op op;
-		enum error error;
-	} last[] = {
-		{{.kind = MULTI_WRITE, .path = bytes_of_text("/none")}, ERROR_NOT_FOUND},
-		{{.kind = MULTI_WRITE, .path = bytes_of_text("/d")}, ERROR_IS_DIRECTORY},
-		{{.kind = MULTI_WRITE, .path = bytes_of_text("/f"), .number = 1},
-		 ERROR_GENERATION_MISMATCH},
-		{{.kind = MULTI_WRITE, .path = bytes_of_text("/f"), .instance = 1},
-		 ERROR_HANDLE_STALE},
-		{{.kind = MULTI_WRITE, .path = bytes_of_text("/n"), .instance = free_before},
-		 ERROR_HANDLE_STALE},
-		{{.kind = MULTI_CREATE, .path = bytes_of_text("/f"), .node_kind = NODE_FILE},
-		 ERROR_EXISTS},
-		{{.kind = MULTI_CREATE, .path = bytes_of_text("/f/x"), .node_kind = NODE_FILE},
-		 ERROR_NOT_DIRECTORY},
-		{{.kind = MULTI_CREATE, .path = bytes_of_text("f"), .node_kind = NODE_FILE},
-		 ERROR_INVALID_PATH},
-		{{.kind = MULTI_DELETE, .path = bytes_of_text("/s")}, ERROR_LOCK_HELD},
-		{{.kind = MULTI_DELETE, .path = bytes_of_text("/")}, ERROR_INVALID_ARGUMENT},
-		{{.kind = MULTI_ACQUIRE,
-		  .path = bytes_of_text("/s"),
-		  .handle = {3},
-		  .mode = LOCK_EXCLUSIVE},
-		 ERROR_BUSY},
-		/* The lock was freed just now, but somebody waits for it. */
-		{{.kind = MULTI_ACQUIRE,
-		  .path = bytes_of_text("/f"),
-		  .handle = {1},
-		  .mode = LOCK_EXCLUSIVE},
-		 ERROR_BUSY},
-		{{.kind = MULTI_ACQUIRE, .path = bytes_of_text("/f"), .handle = {4}},
-		 ERROR_MALFORMED},
-		{{.kind = MULTI_RELEASE, .path = bytes_of_text("/s"), .handle = {1}},
-		 ERROR_NOT_HELD},
-	};
 
 	acquire(f, s, file, 1, LOCK_EXCLUSIVE);
 	acquire(f, other, file, 1, LOCK_EXCLUSIVE);
 	acquire(f, s, shared, 1, LOCK_SHARED);
 	acquire(f, other, shared, 1, LOCK_SHARED);
+	memcpy(ops, before_the_refusal, sizeof(before_the_refusal));
 	before = digest_without_revision(f->cell);
-	for (size_t i = 0; i < sizeof(last) / sizeof(last[0]); i++) {
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		struct result r;
 
-		ops[9] = last[i].op;
-		r = multi(f, s, 10, ops);
-		if (r.error != last[i].error)
+		ops[BEFORE] = refused[i].op;
+		r = multi(f, s, BEFORE + 1, ops);
+		if (r.error != refused[i].error)
 			fail_msg("row %zu: error %d", i, (int)r.error);
-		assert_int_equal(r.generation, 9); /* which one it was */
+		assert_int_equal(r.generation, BEFORE); /* which one it was */
 		assert_int_equal(f->outcome.effect_count, 0);
 		assert_int_equal(r.grant.revision.n, 0);
 		if (!digests_equal(digest_without_revision(f->cell), before))
@@ -224,7 +218,7 @@ static void a_refusal_undoes_everything(void **state)
 	}
 	assert_null(cell_node(f->cell, free_before)->lock);
 	/* And without the last one they all succeed. */
-	assert_int_equal(multi(f, s, 9, ops).error, ERROR_OK);
+	assert_int_equal(multi(f, s, BEFORE, ops).error, ERROR_OK);
 	assert_int_equal(effect_at(f, EFFECT_GRANTED, 0)->session.n, other.n);
 	assert_null(cell_node(f->cell, free_before));
 }

@@ -88,16 +88,20 @@ static void nonsense_is_malformed(void **state)
 	struct fixture *f = *state;
 	static const int kinds[] = {0, -1, ENTRY_KIND_END, 1000};
 	struct session_id s = make_session(f);
+	struct entry e;
+	uint64_t revision;
 
 	for (size_t i = 0; i < 4; i++) {
-		struct entry e = {.kind = (enum entry_kind)kinds[i], .session = s, .number = 1};
-		uint64_t revision = cell_meta(f->cell)->revision.n;
-		struct result r = apply(f, &e);
-
-		assert_int_equal(r.error, ERROR_MALFORMED);
-		assert_int_equal(r.revision.n, revision + 1);
+		e = (struct entry){.kind = (enum entry_kind)kinds[i], .session = s, .number = 1};
+		revision = cell_meta(f->cell)->revision.n;
+		assert_int_equal(apply(f, &e).error, ERROR_MALFORMED);
+		assert_int_equal(f->outcome.result.revision.n, revision + 1);
 		assert_int_equal(f->outcome.effect_count, 0);
 	}
+	/* Nor is it an answer to keep, when only the operation sees that it is nonsense. */
+	e = acquire_entry(s, make_file(f, "/f"), 1, LOCK_FREE);
+	e.number = 1;
+	assert_int_equal(apply(f, &e).error, ERROR_MALFORMED);
 	assert_int_equal(cell_session(f->cell, s)->result_count, 0);
 	assert_int_equal(end_session(f, s, (enum session_end_reason)9).error, ERROR_MALFORMED);
 	assert_int_equal(end_session(f, s, (enum session_end_reason)0).error, ERROR_MALFORMED);
