@@ -7,7 +7,7 @@
 #include <string.h>
 #include <uthash.h>
 
-#define CELL_CHECK_EVERY 400   /* commands between two looks at a whole cell */
+#define CELL_CHECK_EVERY 400 /* commands between two looks at a whole cell */
 #define MASTER_WITHIN_NS (5 * NS_PER_S)
 
 struct canon_slot {
@@ -148,7 +148,8 @@ static void effected_note(struct checker *k, const struct entry *e, const struct
 	key.key.number = e->number;
 	HASH_FIND(hh, k->effected, &key.key, sizeof(key.key), f);
 	if (f != NULL) {
-		sim_fail(k->world, "exactly once: session %llu number %llu took effect at %llu and %llu",
+		sim_fail(k->world,
+			 "exactly once: session %llu number %llu took effect at %llu and %llu",
 			 (unsigned long long)e->session.n, (unsigned long long)e->number,
 			 (unsigned long long)f->revision, (unsigned long long)revision);
 		return;
@@ -165,8 +166,7 @@ static void canon_append(struct host *h, const struct entry *e, const struct out
 	struct checker *k = h->world->checker;
 
 	k->head++;
-	k->commands = array_reach(k->commands, &k->command_capacity, k->head,
-				  sizeof(*k->commands));
+	k->commands = array_reach(k->commands, &k->command_capacity, k->head, sizeof(*k->commands));
 	k->commands[k->head] = *now;
 	sim_hash(h->world, k->head, now->digest.high, now->result_hash);
 	effected_note(k, e, o, k->head);
@@ -282,19 +282,21 @@ void sim_check_acked(struct host *h, const struct sim_request *r, const struct r
 	if (revision > k->acked_revision)
 		k->acked_revision = revision;
 	if (revision == 0 || revision > k->head) {
-		sim_fail(h->world, "r%u acknowledges revision %llu, the canon ends at %llu", h->id.n,
-			 (unsigned long long)revision, (unsigned long long)k->head);
+		sim_fail(h->world, "r%u acknowledges revision %llu, the canon ends at %llu",
+			 h->id.n, (unsigned long long)revision, (unsigned long long)k->head);
 		return;
 	}
 	canon = &k->commands[revision];
-	if (canon->session != r->entry.session.n || canon->number != r->entry.number ||
-	    (canon->result_hash != result_hash(result)))
+	if (canon->session != r->entry.session.n || canon->number != r->entry.number)
 		sim_fail(h->world,
-			 "r%u acknowledges session %llu number %llu at revision %llu, where the canon "
-			 "has session %llu number %llu, or another result",
+			 "r%u acknowledges session %llu number %llu at revision %llu, where the "
+			 "canon has session %llu number %llu",
 			 h->id.n, (unsigned long long)r->entry.session.n,
 			 (unsigned long long)r->entry.number, (unsigned long long)revision,
 			 (unsigned long long)canon->session, (unsigned long long)canon->number);
+	else if (canon->result_hash != result_hash(result))
+		sim_fail(h->world, "r%u acknowledges another result at revision %llu", h->id.n,
+			 (unsigned long long)revision);
 }
 
 void sim_check_read(struct host *h, uint64_t acked_before)

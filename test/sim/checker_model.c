@@ -140,16 +140,23 @@ static void effect_applied(struct world *w, struct model *m, const struct effect
 		waiter_left(w, l, f, true);
 		granted(w, l, f->grant, f->token);
 		break;
-	case EFFECT_WAIT_ENDED: waiter_left(w, l, f, false); break;
-	case EFFECT_LOCK_DELAY_BEGAN: l->delayed = true; break;
-	case EFFECT_LOCK_DELAY_ENDED: l->delayed = false; break;
+	case EFFECT_WAIT_ENDED:
+		waiter_left(w, l, f, false);
+		break;
+	case EFFECT_LOCK_DELAY_BEGAN:
+		l->delayed = true;
+		break;
+	case EFFECT_LOCK_DELAY_ENDED:
+		l->delayed = false;
+		break;
 	case EFFECT_NODE_DELETED:
 		if (l->held || l->waiting > 0)
 			sim_fail(w, "lock %llu goes while it is held or awaited",
 				 (unsigned long long)l->instance);
 		l->instance = 0;
 		break;
-	default: break;
+	default:
+		break;
 	}
 }
 

@@ -9,6 +9,7 @@
 
 #define RETRY_MIN_NS (300 * NS_PER_MS)
 #define RETRY_MAX_NS (900 * NS_PER_MS)
+#define THINK_MAX_NS (600 * NS_PER_MS)
 
 void sim_client_init(struct world *w, uint32_t index)
 {
@@ -44,8 +45,7 @@ static uint64_t lowest_unanswered(const struct sim_client *c)
 
 static void wake(struct world *w, const struct sim_client *c, int64_t at_ns)
 {
-	sim_push(w, &(struct sim_event){
-			    .at_ns = at_ns, .kind = EVENT_CLIENT, .target = c->index});
+	sim_push(w, &(struct sim_event){.at_ns = at_ns, .kind = EVENT_CLIENT, .target = c->index});
 }
 
 static void send(struct world *w, struct sim_client *c, uint32_t lane)
@@ -81,8 +81,11 @@ void sim_client_act(struct world *w, uint32_t index)
 {
 	struct sim_client *c = &w->clients[index];
 	/* The last calls begin early enough to be answered. */
+	int64_t think_ns = w->options->profile->think_max_ns;
 	bool closing = w->now_ns > w->options->until_ns - 4 * NS_PER_S;
 
+	if (think_ns == 0)
+		think_ns = THINK_MAX_NS;
 	for (uint32_t lane = 0; lane < SIM_LANES; lane++) {
 		struct sim_lane *l = &c->lanes[lane];
 
@@ -93,7 +96,7 @@ void sim_client_act(struct world *w, uint32_t index)
 			send(w, c, lane);
 		} else if (!closing && w->now_ns >= l->next_ns) {
 			l->next_ns = w->now_ns +
-				     rng_between(&w->client_rng, 20 * NS_PER_MS, 600 * NS_PER_MS);
+				     rng_between(&w->client_rng, think_ns / 30, think_ns);
 			begin(w, c, lane);
 			wake(w, c, l->next_ns);
 		}
@@ -107,19 +110,19 @@ void sim_client_reply(struct world *w, const struct sim_reply *r)
 	bool current = l->goal != GOAL_NONE && r->attempt == l->request.attempt;
 	/* The answer to an earlier attempt of a numbered call is an answer to the call. */
 	bool repeat = l->goal != GOAL_NONE && r->number != 0 &&
-		      r->number == l->request.entry.number &&
-		      r->session.n == c->session.n && r->error == ERROR_OK;
+		      r->number == l->request.entry.number && r->session.n == c->session.n &&
+		      r->error == ERROR_OK;
 
 	if (!current && !repeat)
 		return;
 	sim_hash(w, r->client, r->attempt, r->result.revision.n);
 	if (r->error == ERROR_NOT_MASTER || r->error == ERROR_RESOURCE_EXHAUSTED) {
 		/* Ask again soon: whom this replica follows, or anybody. */
-		c->target = r->leader.n != 0 ? r->leader.n - 1
-					     : (uint32_t)rng_below(&w->client_rng,
-								   w->options->replicas);
-		l->retry_at_ns = w->now_ns + rng_between(&w->client_rng, 10 * NS_PER_MS,
-							 150 * NS_PER_MS);
+		c->target = r->leader.n != 0
+				    ? r->leader.n - 1
+				    : (uint32_t)rng_below(&w->client_rng, w->options->replicas);
+		l->retry_at_ns = w->now_ns +
+				 rng_between(&w->client_rng, 10 * NS_PER_MS, 150 * NS_PER_MS);
 		wake(w, c, l->retry_at_ns);
 		/* The next wake must ask there, not at the one after it. */
 		c->target = (c->target + w->options->replicas - 1) % w->options->replicas;

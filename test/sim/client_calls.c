@@ -65,6 +65,12 @@ static enum sim_goal choose_file(struct world *w, struct sim_client *c, struct s
 		r->entry.node_create.exclusive = rng_chance(&w->client_rng, 300000);
 		return GOAL_FILE_CREATE;
 	}
+	if (rng_chance(&w->client_rng, w->options->profile->bulk_ppm)) {
+		r->entry.kind = ENTRY_NODE_WRITE;
+		r->entry.node_write.instance = c->file_instance[file];
+		r->bulk_size = (uint32_t)rng_between(&w->client_rng, 1, CELL_CONTENTS_MAX_BYTES);
+		return GOAL_FILE_WRITE;
+	}
 	r->entry.kind = ENTRY_NODE_DELETE;
 	r->entry.node_delete.instance = c->file_instance[file];
 	return GOAL_FILE_DELETE;
@@ -96,8 +102,7 @@ static enum sim_goal choose_lock(struct world *w, struct sim_client *c, struct s
 	return GOAL_ACQUIRE;
 }
 
-static enum sim_goal choose_in_session(struct world *w, struct sim_client *c,
-				       struct sim_request *r)
+static enum sim_goal choose_in_session(struct world *w, struct sim_client *c, struct sim_request *r)
 {
 	/* Only while nothing else is under way: its answer would come to a session that is gone. */
 	if (rng_chance(&w->client_rng, 5000) && sim_client_idle(c)) {
@@ -144,8 +149,7 @@ void sim_call_choose(struct world *w, struct sim_client *c, uint32_t lane)
 	if (c->lanes[LANE_LOCKS].goal == GOAL_END)
 		return;
 	if (c->session.n != 0) {
-		l->goal = lane == LANE_LOCKS ? choose_in_session(w, c, r)
-					     : choose_counter(w, c, r);
+		l->goal = lane == LANE_LOCKS ? choose_in_session(w, c, r) : choose_counter(w, c, r);
 	} else if (lane == LANE_LOCKS && sim_client_idle(c)) {
 		r->entry.kind = ENTRY_SESSION_CREATE;
 		r->entry.session_create.lease_ns = 12 * NS_PER_S;
@@ -197,6 +201,8 @@ static void polled(struct sim_client *c, const struct sim_reply *r)
 static void file_done(struct sim_client *c, enum sim_goal goal, const struct sim_request *r,
 		      const struct result *result)
 {
+	if (goal == GOAL_FILE_WRITE && result->error != ERROR_OK)
+		c->file_instance[c->lock] = 0;
 	if (goal == GOAL_FILE_CREATE && c->lock < SIM_FILES)
 		c->file_instance[c->lock] = result->error == ERROR_OK ? result->instance : 0;
 	for (uint32_t i = 0; goal == GOAL_FILE_DELETE && i < SIM_FILES; i++)
@@ -236,22 +242,32 @@ void sim_call_done(struct world *w, struct sim_client *c, uint32_t lane, const s
 	case GOAL_OPEN:
 		c->lock_instance[c->lock] = error == ERROR_OK ? r->result.instance : 0;
 		break;
-	case GOAL_ACQUIRE: acquired(c, &r->result); break;
-	case GOAL_RELEASE: c->holds = false; break;
+	case GOAL_ACQUIRE:
+		acquired(c, &r->result);
+		break;
+	case GOAL_RELEASE:
+		c->holds = false;
+		break;
 	case GOAL_CANCEL:
 		/* It may have been granted meanwhile: a poll tells. */
 		c->waits = error != ERROR_OK;
 		break;
-	case GOAL_POLL: polled(c, r); break;
+	case GOAL_POLL:
+		polled(c, r);
+		break;
 	case GOAL_FILE_CREATE:
 	case GOAL_FILE_DELETE:
+	case GOAL_FILE_WRITE:
 		file_done(c, goal, &c->lanes[lane].request, &r->result);
 		break;
 	case GOAL_COUNTER_OPEN:
 	case GOAL_COUNTER_READ:
-	case GOAL_COUNTER_WRITE: counter_done(c, goal, r); break;
+	case GOAL_COUNTER_WRITE:
+		counter_done(c, goal, r);
+		break;
 	case GOAL_NONE:
-	case GOAL_END: CHECK_UNREACHABLE("no call, or answered above");
+	case GOAL_END:
+		CHECK_UNREACHABLE("no call, or answered above");
 	}
 	sim_trace(w, "c%u: goal %d answered: %s", c->index, (int)goal, error_name(error));
 }

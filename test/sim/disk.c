@@ -55,8 +55,7 @@ static struct sim_log_row *log_row(struct sim_disk *d, struct slot slot)
 		uint64_t capacity = slot.n * 2 + 64;
 
 		d->log = mem_realloc_array(d->log, capacity, sizeof(*d->log));
-		memset(&d->log[d->log_capacity], 0,
-		       (capacity - d->log_capacity) * sizeof(*d->log));
+		memset(&d->log[d->log_capacity], 0, (capacity - d->log_capacity) * sizeof(*d->log));
 		d->log_capacity = capacity;
 	}
 	return &d->log[slot.n];
@@ -66,8 +65,8 @@ static void sync_begin(struct host *h)
 {
 	struct world *w = h->world;
 	struct sim_disk *d = &h->disk;
-	int64_t end_ns = w->now_ns +
-			 rng_between(&w->disk_rng, 50 * NS_PER_US, w->options->profile->sync_max_ns);
+	int64_t end_ns = w->now_ns + rng_between(&w->disk_rng, 50 * NS_PER_US,
+						 w->options->profile->sync_max_ns);
 
 	if (rng_chance(&w->disk_rng, 5000))
 		end_ns += rng_between(&w->disk_rng, 0, 100 * NS_PER_MS);

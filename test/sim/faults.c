@@ -23,15 +23,24 @@ static int64_t mean_of(const struct world *w, enum sim_fault fault)
 	const struct sim_profile *p = w->options->profile;
 
 	switch (fault) {
-	case FAULT_CRASH: return p->crash_mean_ns;
-	case FAULT_PAUSE: return p->pause_mean_ns;
-	case FAULT_CUT: return p->cut_mean_ns;
-	case FAULT_SLOW_DISK: return p->slow_disk_mean_ns;
-	case FAULT_DISK_ERROR: return p->disk_error_mean_ns;
-	case FAULT_RESIGN: return p->resign_mean_ns;
-	case FAULT_ROLLBACK: return p->rollback_mean_ns;
-	case FAULT_CLOCK: return CLOCK_MEAN_NS;
-	case FAULT_COUNT: break;
+	case FAULT_CRASH:
+		return p->crash_mean_ns;
+	case FAULT_PAUSE:
+		return p->pause_mean_ns;
+	case FAULT_CUT:
+		return p->cut_mean_ns;
+	case FAULT_SLOW_DISK:
+		return p->slow_disk_mean_ns;
+	case FAULT_DISK_ERROR:
+		return p->disk_error_mean_ns;
+	case FAULT_RESIGN:
+		return p->resign_mean_ns;
+	case FAULT_ROLLBACK:
+		return p->rollback_mean_ns;
+	case FAULT_CLOCK:
+		return CLOCK_MEAN_NS;
+	case FAULT_COUNT:
+		break;
 	}
 	return 0;
 }
@@ -42,12 +51,12 @@ static void schedule(struct world *w, enum sim_fault fault)
 
 	if (mean_ns == 0)
 		return;
-	sim_push(w, &(struct sim_event){
-			    .at_ns = w->now_ns + rng_between(&w->fault_rng, mean_ns / 20,
-							     2 * mean_ns),
-			    .kind = EVENT_FAULT,
-			    .number = fault,
-		    });
+	sim_push(w,
+		 &(struct sim_event){
+			 .at_ns = w->now_ns + rng_between(&w->fault_rng, mean_ns / 20, 2 * mean_ns),
+			 .kind = EVENT_FAULT,
+			 .number = fault,
+		 });
 }
 
 void sim_faults_schedule(struct world *w)
@@ -63,8 +72,7 @@ static struct host *victim(struct world *w)
 	bool master = rng_chance(&w->fault_rng, 400000);
 
 	for (uint32_t i = 0; master && i < w->options->replicas; i++)
-		if (w->hosts[i].state == HOST_UP &&
-		    paxos_role(w->hosts[i].paxos) == PAXOS_MASTER)
+		if (w->hosts[i].state == HOST_UP && paxos_role(w->hosts[i].paxos) == PAXOS_MASTER)
 			return &w->hosts[i];
 	for (uint32_t i = 0; i < w->options->replicas; i++) {
 		struct host *h = &w->hosts[(first + i) % w->options->replicas];
@@ -80,8 +88,8 @@ static void start_later(struct world *w, struct host *h)
 	struct rng *rng = &w->fault_rng;
 	uint64_t kind = rng_below(rng, 10);
 	int64_t wait_ns = kind < 3 || w->calm ? rng_between(rng, NS_PER_MS, 50 * NS_PER_MS)
-			  : kind < 8 ? rng_between(rng, 50 * NS_PER_MS, 2 * NS_PER_S)
-				     : rng_between(rng, NS_PER_S, 10 * NS_PER_S);
+			  : kind < 8          ? rng_between(rng, 50 * NS_PER_MS, 2 * NS_PER_S)
+					      : rng_between(rng, NS_PER_S, 10 * NS_PER_S);
 
 	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + wait_ns,
 					.kind = EVENT_START,
@@ -121,8 +129,8 @@ static void pause_one(struct world *w)
 		return;
 	sim_trace(w, "r%u is paused", h->id.n);
 	h->state = HOST_PAUSED;
-	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + rng_between(&w->fault_rng, NS_PER_MS,
-									 long_ns),
+	sim_push(w, &(struct sim_event){.at_ns = w->now_ns +
+						 rng_between(&w->fault_rng, NS_PER_MS, long_ns),
 					.kind = EVENT_RESUME,
 					.target = h->index,
 					.process = h->process});
@@ -224,18 +232,33 @@ void sim_fault(struct world *w, uint64_t fault)
 		return;
 	sim_hash(w, fault, w->queue.count, 0);
 	switch ((enum sim_fault)fault) {
-	case FAULT_CRASH: crash_some(w); break;
-	case FAULT_PAUSE: pause_one(w); break;
-	case FAULT_CUT: sim_net_fault(w); break;
-	case FAULT_SLOW_DISK: slow_disk(w); break;
-	case FAULT_DISK_ERROR: disk_error(w); break;
-	case FAULT_RESIGN: resign(w); break;
-	case FAULT_ROLLBACK: rollback(w); break;
+	case FAULT_CRASH:
+		crash_some(w);
+		break;
+	case FAULT_PAUSE:
+		pause_one(w);
+		break;
+	case FAULT_CUT:
+		sim_net_fault(w);
+		break;
+	case FAULT_SLOW_DISK:
+		slow_disk(w);
+		break;
+	case FAULT_DISK_ERROR:
+		disk_error(w);
+		break;
+	case FAULT_RESIGN:
+		resign(w);
+		break;
+	case FAULT_ROLLBACK:
+		rollback(w);
+		break;
 	case FAULT_CLOCK:
-		/* The tick in the queue stands where the old rate put it: it is made anew, below. */
+		/* A tick that stands in the queue comes where the old rate put it: early or late. */
 		sim_fault_clock(w, &w->hosts[rng_below(&w->fault_rng, w->options->replicas)]);
 		break;
-	case FAULT_COUNT: CHECK_UNREACHABLE("no fault");
+	case FAULT_COUNT:
+		CHECK_UNREACHABLE("no fault");
 	}
 	schedule(w, (enum sim_fault)fault);
 }

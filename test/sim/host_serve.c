@@ -9,11 +9,17 @@
 
 #define PENDING_MAX 4096
 
+/* What large files hold. */
+static const uint8_t bulk[CELL_CONTENTS_MAX_BYTES];
+
 /* The request's bytes live beside it and moved with it. */
 static void request_bind(struct sim_request *r)
 {
 	struct bytes path = {(const uint8_t *)r->path, r->path_size};
 	struct bytes contents = {r->contents, r->contents_size};
+
+	if (r->bulk_size > 0)
+		contents = (struct bytes){bulk, r->bulk_size};
 
 	if (r->entry.kind == ENTRY_NODE_CREATE) {
 		r->entry.node_create.path = path;
@@ -147,8 +153,7 @@ void sim_serve_applied(struct host *h, const struct entry *e, const struct outco
 		return;
 	answer(h, &h->pending[i].request, &o->result);
 	h->pending_count--;
-	memmove(&h->pending[i], &h->pending[i + 1],
-		(h->pending_count - i) * sizeof(*h->pending));
+	memmove(&h->pending[i], &h->pending[i + 1], (h->pending_count - i) * sizeof(*h->pending));
 }
 
 void sim_serve_deposed(struct host *h)

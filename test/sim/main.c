@@ -53,8 +53,9 @@ static void replay_prepare(const struct arguments *a, uint64_t seed)
 	if (o->mutant != MUTANT_NONE)
 		snprintf(mutant, sizeof(mutant), " --mutant %d", (int)o->mutant);
 	snprintf(replay_command, sizeof(replay_command),
-		 "sim --seed %" PRIu64 " --profile %s --until %ds --replicas %u --clients %u%s", seed,
-		 o->profile->name, (int)(o->until_ns / NS_PER_S), o->replicas, o->clients, mutant);
+		 "sim --seed %" PRIu64 " --profile %s --until %ds --replicas %u --clients %u%s",
+		 seed, o->profile->name, (int)(o->until_ns / NS_PER_S), o->replicas, o->clients,
+		 mutant);
 }
 
 static void run_seed(const struct arguments *a, uint64_t seed, struct tally *t)
@@ -86,7 +87,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: sim --seed N | --seeds A..B  [--until 60s] [--profile P] [--trace]\n"
 		"           [--replicas N] [--clients N] [--mutant N]\n"
-		"profiles: calm chaos crash lossy liar wild\n");
+		"profiles: calm chaos crash lossy liar busy wild\n");
 	for (int i = 1; i < MUTANT_COUNT; i++)
 		fprintf(stderr, "mutant %d: %s\n", i, sim_mutant_name((enum sim_mutant)i));
 	return 2;
@@ -128,7 +129,8 @@ static bool option_parse(struct arguments *a, int option, const char *text)
 			return false;
 		a->last = a->first;
 		return *end == '\0';
-	case 'S': return seeds_parse(text, a);
+	case 'S':
+		return seeds_parse(text, a);
 	case 'p':
 		o->profile = sim_profile_find(text);
 		return o->profile != NULL;
@@ -152,18 +154,25 @@ static bool option_parse(struct arguments *a, int option, const char *text)
 			return false;
 		o->clients = (uint32_t)n;
 		return *end == '\0';
-	case 't': o->trace = true; return true;
-	default: return false;
+	case 't':
+		o->trace = true;
+		return true;
+	default:
+		return false;
 	}
 }
 
 static bool arguments_parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option table[] = {
-		{"seed", required_argument, NULL, 's'},	    {"seeds", required_argument, NULL, 'S'},
-		{"profile", required_argument, NULL, 'p'},  {"until", required_argument, NULL, 'u'},
-		{"mutant", required_argument, NULL, 'm'},   {"trace", no_argument, NULL, 't'},
-		{"replicas", required_argument, NULL, 'r'}, {"clients", required_argument, NULL, 'c'},
+		{"seed", required_argument, NULL, 's'},
+		{"seeds", required_argument, NULL, 'S'},
+		{"profile", required_argument, NULL, 'p'},
+		{"until", required_argument, NULL, 'u'},
+		{"mutant", required_argument, NULL, 'm'},
+		{"trace", no_argument, NULL, 't'},
+		{"replicas", required_argument, NULL, 'r'},
+		{"clients", required_argument, NULL, 'c'},
 		{NULL, 0, NULL, 0},
 	};
 	int option;

@@ -195,8 +195,8 @@ void sim_net_fault(struct world *w)
 	sim_trace(w, "cut of shape %u", (unsigned)(cut % 6));
 	w->net.cuts++;
 	cut_change(w, cut, true);
-	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + rng_between(&w->fault_rng, NS_PER_MS,
-									 long_ns),
+	sim_push(w, &(struct sim_event){.at_ns = w->now_ns +
+						 rng_between(&w->fault_rng, NS_PER_MS, long_ns),
 					.kind = EVENT_HEAL,
 					.number = cut});
 }

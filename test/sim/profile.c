@@ -32,12 +32,23 @@ static const struct sim_profile profiles[] = {
 		.drift_ppm = DRIFT_PPM_DEFAULT,
 	},
 	{
-		/* Disks that lose what they had synced; a minority, and only what others surely know. */
+		/* Disks that lose what they had synced: a minority, and what others surely know. */
 		.name = "liar",
 		.loss_ppm = 10000, .duplicate_ppm = 10000, .slow_ppm = 5000,
 		.delay_max_ns = 3 * NS_PER_MS, .slow_max_ns = 100 * NS_PER_MS,
 		.sync_max_ns = 5 * NS_PER_MS, .rollback_mean_ns = 10 * NS_PER_S,
 		.crash_mean_ns = 15 * NS_PER_S, .drift_ppm = DRIFT_PPM_DEFAULT,
+	},
+	{
+		/* Many commands, large values, long absences: batches, windows, catch-up. */
+		.name = "busy",
+		.loss_ppm = 20000, .duplicate_ppm = 10000, .slow_ppm = 5000,
+		.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = NS_PER_S,
+		.sync_max_ns = 5 * NS_PER_MS,
+		.crash_mean_ns = 5 * NS_PER_S, .cut_mean_ns = 8 * NS_PER_S,
+		.slow_disk_mean_ns = 8 * NS_PER_S, .expire_mean_ns = 5 * NS_PER_S,
+		.drift_ppm = DRIFT_PPM_DEFAULT, .think_max_ns = 5 * NS_PER_MS, .bulk_ppm = 700000,
+		.trims = true,
 	},
 	{
 		/* Clocks far beyond the bound void the leases; agreement never rests on a clock. */

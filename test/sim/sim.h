@@ -14,10 +14,10 @@
  *
  * Invariants, checked after each step (checker.c): one value a slot, for ever; every replica steps
  * along the canon with equal results and digests; one leased master at any true instant; a leased
- * read sees every command that was acknowledged before; what was acknowledged is in the canon, once; locks
- * are granted to one, in order of their tickets, with growing tokens; counters count; paxos's and
- * cell's own invariants. After the faults stop: a master within a bound, all replicas equal, all
- * commands answered.
+ * read sees every command that was acknowledged before; what was acknowledged is in the canon,
+ * once; locks are granted to one, in order of their tickets, with growing tokens; counters count;
+ * paxos's and cell's own invariants. After the faults stop: a master within a bound, all replicas
+ * equal, all commands answered.
  */
 #ifndef CHUBBY_TEST_SIM_SIM_H
 #define CHUBBY_TEST_SIM_SIM_H
@@ -47,7 +47,9 @@ struct sim_profile {
 	int64_t sync_max_ns;                        /* of an ordinary write */
 	int64_t crash_mean_ns, pause_mean_ns, cut_mean_ns, slow_disk_mean_ns, disk_error_mean_ns;
 	int64_t resign_mean_ns, expire_mean_ns, rollback_mean_ns;
-	int32_t drift_ppm; /* real bound of the clocks' rates */
+	int32_t drift_ppm;    /* real bound of the clocks' rates */
+	int64_t think_max_ns; /* between two calls of a lane; 0: the default */
+	uint32_t bulk_ppm;    /* of a client's file writes that are large */
 	bool trims;
 	bool leases_void; /* clocks beyond the bound: only what rests on no clock is checked */
 };
@@ -87,22 +89,22 @@ enum sim_event_kind {
 	EVENT_LEARN,       /* the same; payload: codec_learn */
 	EVENT_CONNECTED,   /* a connection to `source` was made anew */
 	EVENT_TICK,
-	EVENT_DISK,        /* the writes up to `number` reached the disk */
-	EVENT_READ_LOG,    /* slots `number`.. for `source`; payload: paxos_serve */
-	EVENT_SAVE,        /* time to save the state */
+	EVENT_DISK,     /* the writes up to `number` reached the disk */
+	EVENT_READ_LOG, /* slots `number`.. for `source`; payload: paxos_serve */
+	EVENT_SAVE,     /* time to save the state */
 	EVENT_SAVED,
-	EVENT_CHORES,      /* what master/ does by timers: expiry, the end of lock-delays */
-	EVENT_REQUEST,     /* payload: sim_request */
-	EVENT_REPLY,       /* client `target`; payload: sim_reply */
-	EVENT_CLIENT,      /* client `target`: time to do something */
-	EVENT_START,       /* host `target` starts again */
+	EVENT_CHORES,  /* what master/ does by timers: expiry, the end of lock-delays */
+	EVENT_REQUEST, /* payload: sim_request */
+	EVENT_REPLY,   /* client `target`; payload: sim_reply */
+	EVENT_CLIENT,  /* client `target`: time to do something */
+	EVENT_START,   /* host `target` starts again */
 	EVENT_RESUME,
-	EVENT_STOP,        /* the end of a graceful stop */
-	EVENT_FAULT,       /* `number`: enum sim_fault */
-	EVENT_HEAL,        /* `number` names the cut */
-	EVENT_CALM,        /* faults end */
-	EVENT_SETTLED,     /* a master must be there */
-	EVENT_PROBE,       /* looks at every host at a random instant */
+	EVENT_STOP,    /* the end of a graceful stop */
+	EVENT_FAULT,   /* `number`: enum sim_fault */
+	EVENT_HEAL,    /* `number` names the cut */
+	EVENT_CALM,    /* faults end */
+	EVENT_SETTLED, /* a master must be there */
+	EVENT_PROBE,   /* looks at every host at a random instant */
 };
 
 struct sim_event {
@@ -138,7 +140,7 @@ void sim_clock_change_rate(struct sim_clock *c, int64_t true_ns, int32_t rate_pp
 struct sim_row {
 	enum row_kind kind;
 	uint64_t key;
-	bool deleted; /* only in a delta */
+	bool deleted;        /* only in a delta */
 	struct bytes stored; /* owned */
 };
 
@@ -180,8 +182,8 @@ struct sim_disk {
 	/* Numbers of this process's writes: queued, durable, told to paxos. */
 	uint64_t submitted, synced, reported;
 	int64_t slow_until_ns;
-	bool doubtful; /* the log ended in a torn write */
-	bool blank;    /* nothing is left of the former disk */
+	bool doubtful;         /* the log ended in a torn write */
+	bool blank;            /* nothing is left of the former disk */
 	struct sim_undo *undo; /* owned; only where a profile rolls back */
 	uint32_t undo_count, undo_capacity;
 	struct sim_state state;
@@ -222,6 +224,7 @@ struct sim_request {
 	char path[SIM_PATH_BYTES];
 	uint8_t contents[8];
 	uint32_t path_size, contents_size;
+	uint32_t bulk_size; /* not 0: the contents are so many zeros */
 };
 
 struct sim_reply {
@@ -262,7 +265,7 @@ struct host {
 	struct paxos *paxos; /* owned */
 	struct cell *cell;   /* owned */
 	struct slot applied;
-	struct epoch epoch;  /* of its own mastership, once that entry is applied; 0: none */
+	struct epoch epoch; /* of its own mastership, once that entry is applied; 0: none */
 	uint64_t next_origin;
 	struct sim_pending *pending; /* owned; in order of proposal */
 	uint32_t pending_count, pending_capacity;
@@ -287,6 +290,9 @@ int64_t sim_host_now(const struct host *h);
 /* True while it may answer reads: it leads, its epoch is applied, its lease runs. */
 bool sim_host_serves(const struct host *h);
 bool sim_host_leased(const struct host *h);
+
+/* The next chosen value, at the cell. */
+void sim_host_apply(struct host *h, struct slot slot, const struct value *value);
 
 /* host_serve.c: the calls of clients. */
 void sim_serve_request(struct host *h, const struct sim_request *r);
@@ -329,6 +335,7 @@ enum sim_goal {
 	GOAL_END,
 	GOAL_FILE_CREATE,
 	GOAL_FILE_DELETE,
+	GOAL_FILE_WRITE,
 	GOAL_COUNTER_OPEN,
 	GOAL_COUNTER_READ,
 	GOAL_COUNTER_WRITE,
@@ -350,7 +357,7 @@ struct sim_client {
 	uint64_t lock_instance[SIM_LOCKS];
 	uint64_t counter_instance[SIM_COUNTERS];
 	uint64_t file_instance[SIM_FILES];
-	uint32_t lock;  /* the one that it holds or awaits */
+	uint32_t lock; /* the one that it holds or awaits */
 	bool holds, waits;
 	struct revision ticket;
 	uint32_t polls;

@@ -50,8 +50,8 @@ static void probe(struct world *w)
 	for (uint32_t i = 0; i < w->options->replicas; i++)
 		if (sim_host_serves(&w->hosts[i]))
 			sim_check_read(&w->hosts[i], sim_checker_acked_revision(w->checker));
-	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + rng_between(&w->host_rng, 1,
-									 100 * NS_PER_MS),
+	sim_push(w, &(struct sim_event){.at_ns = w->now_ns +
+						 rng_between(&w->host_rng, 1, 100 * NS_PER_MS),
 					.kind = EVENT_PROBE});
 }
 
@@ -60,8 +60,12 @@ static void handle(struct world *w, struct sim_event *e)
 	struct host *h = &w->hosts[e->target < MEMBERS_MAX ? e->target : 0];
 
 	switch (e->kind) {
-	case EVENT_CLIENT: sim_client_act(w, e->target); break;
-	case EVENT_REPLY: sim_client_reply(w, e->payload); break;
+	case EVENT_CLIENT:
+		sim_client_act(w, e->target);
+		break;
+	case EVENT_REPLY:
+		sim_client_reply(w, e->payload);
+		break;
 	case EVENT_START:
 		if (h->state == HOST_DOWN && h->process == e->process)
 			sim_host_start(h);
@@ -70,12 +74,23 @@ static void handle(struct world *w, struct sim_event *e)
 		if (h->state == HOST_PAUSED && h->process == e->process)
 			sim_host_resume(h);
 		break;
-	case EVENT_FAULT: sim_fault(w, e->number); break;
-	case EVENT_HEAL: sim_net_heal(w, e->number); break;
-	case EVENT_CALM: sim_faults_calm(w); break;
-	case EVENT_SETTLED: sim_check_settled(w); break;
-	case EVENT_PROBE: probe(w); break;
-	default: sim_host_event(h, e);
+	case EVENT_FAULT:
+		sim_fault(w, e->number);
+		break;
+	case EVENT_HEAL:
+		sim_net_heal(w, e->number);
+		break;
+	case EVENT_CALM:
+		sim_faults_calm(w);
+		break;
+	case EVENT_SETTLED:
+		sim_check_settled(w);
+		break;
+	case EVENT_PROBE:
+		probe(w);
+		break;
+	default:
+		sim_host_event(h, e);
 	}
 }
 
