@@ -1,0 +1,300 @@
+/*
+ * libchubby: locks, small files and sessions of a Chubby cell.
+ *
+ *   struct chubby *cell;
+ *   struct chubby_lock *lock;
+ *   if (chubby_connect(NULL, &cell, NULL) == CHUBBY_OK &&
+ *       chubby_lock(cell, "/ls/local/job", NULL, &lock, NULL) == CHUBBY_OK) {
+ *           write_to_storage(chubby_lock_token(lock), …);  // storage refuses smaller tokens
+ *           chubby_unlock(lock);
+ *   }
+ *
+ * A session is a promise between this process and the cell, renewed by KeepAlives on a thread of
+ * the library. While the library cannot renew it the session is in *jeopardy*: calls wait, and
+ * the application is told. When the cell answers within the grace period the session is *safe*
+ * again and nothing was lost; otherwise it has *expired*, and every lock with it.
+ *
+ * A lock is advice with an expiry: a process that stops for longer than its lease does not notice
+ * that it lost the lock. Storage that must be safe takes the fencing token with every write and
+ * refuses tokens smaller than the largest seen (see chubby_lock_token).
+ *
+ * Threads: every function may be called from any thread, callbacks included, unless it says
+ * otherwise. Callbacks run one at a time on one thread of the library.
+ *
+ * Fork: a child inherits nothing usable. Calls in a child return CHUBBY_INTERNAL; exec is fine.
+ *
+ * Errors: functions return enum chubby_code. `ret_error`, where there is one, may be NULL; on
+ * failure it gets a sentence for a person. Outputs are untouched on failure.
+ */
+#ifndef CHUBBY_H
+#define CHUBBY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CHUBBY_API __attribute__((visibility("default")))
+#define CHUBBY_MUST_USE __attribute__((warn_unused_result))
+#else
+#define CHUBBY_API
+#define CHUBBY_MUST_USE
+#endif
+
+#define CHUBBY_VERSION_MAJOR 0
+#define CHUBBY_VERSION_MINOR 1
+#define CHUBBY_VERSION_PATCH 0
+
+/* The version of the library that is linked, "0.1.0". */
+CHUBBY_API const char *chubby_version(void);
+
+/* The numbers are those of the protocol and never change. */
+enum chubby_code {
+	CHUBBY_OK = 0,
+	CHUBBY_INVALID_ARGUMENT = 1,
+	CHUBBY_INVALID_PATH = 2,
+	CHUBBY_WRONG_CELL = 3,
+	CHUBBY_TOO_LARGE = 4,
+	CHUBBY_NOT_FOUND = 5,
+	CHUBBY_EXISTS = 6,
+	CHUBBY_NOT_EMPTY = 7,
+	CHUBBY_NOT_DIRECTORY = 8,
+	CHUBBY_IS_DIRECTORY = 9,
+	CHUBBY_GENERATION_MISMATCH = 10,
+	CHUBBY_HANDLE_INVALID = 11,
+	CHUBBY_HANDLE_CLOSED = 12,
+	CHUBBY_HANDLE_STALE = 13,
+	CHUBBY_LOCK_HELD = 14,
+	CHUBBY_BUSY = 15,
+	CHUBBY_ALREADY_HELD = 16,
+	CHUBBY_NOT_HELD = 17,
+	CHUBBY_SEQUENCER_INVALID = 18,
+	CHUBBY_SESSION_EXPIRED = 19,
+	CHUBBY_EPOCH_CHANGED = 20,
+	CHUBBY_NOT_MASTER = 21,
+	CHUBBY_UNAVAILABLE = 22,
+	CHUBBY_REQUEST_OUT_OF_WINDOW = 23,
+	CHUBBY_RESOURCE_EXHAUSTED = 24,
+	CHUBBY_PERMISSION_DENIED = 25,
+	CHUBBY_UNAUTHENTICATED = 26,
+	CHUBBY_CANCELLED = 27,
+	CHUBBY_DEADLINE_EXCEEDED = 28,
+	CHUBBY_LOCK_LOST = 29,
+	CHUBBY_OUTCOME_UNKNOWN = 30,
+	CHUBBY_UNIMPLEMENTED = 31,
+	CHUBBY_INTERNAL = 32,
+	CHUBBY_STORAGE_IO = 33,
+	CHUBBY_STORAGE_CORRUPT = 34,
+	CHUBBY_STORAGE_FULL = 35,
+	CHUBBY_STORAGE_VERSION = 36,
+	CHUBBY_MALFORMED = 37,
+	CHUBBY_GUARD_FAILED = 38,
+	CHUBBY_WRONG_KIND = 39,
+};
+
+/* "NOT_FOUND", "not found". The texts live for ever. */
+CHUBBY_API const char *chubby_code_name(enum chubby_code code);
+CHUBBY_API const char *chubby_code_text(enum chubby_code code);
+
+struct chubby_error {
+	enum chubby_code code;
+	char message[512]; /* NUL-terminated: what happened, to what, and what to do */
+};
+
+/* ---- the session ---------------------------------------------------------------------------- */
+
+struct chubby;
+
+enum chubby_session_event {
+	CHUBBY_SESSION_JEOPARDY = 1, /* the lease ran out on this side; calls wait; caches are off */
+	CHUBBY_SESSION_SAFE = 2,     /* the cell answered within the grace period: nothing was lost */
+	CHUBBY_SESSION_EXPIRED_EVENT = 3, /* the session and its locks are gone for good */
+};
+
+/* `reason` says why a session expired: SESSION_EXPIRED (told by the cell), UNAVAILABLE (nobody
+ * answered within the grace period). */
+typedef void chubby_session_callback(void *context, enum chubby_session_event event,
+				     enum chubby_code reason);
+
+struct chubby_options {
+	const char *servers; /* "host:port,host:port"; NULL: $CHUBBY_SERVERS, or 127.0.0.1:7401… */
+	const char *cell;    /* NULL: $CHUBBY_CELL, or "local" */
+	int64_t lease_ms;    /* 1000..60000; 0: 12000 */
+	int64_t grace_ms;    /* jeopardy before a session is given up; 0: 45000 */
+	int64_t connect_ms;  /* longest wait of chubby_connect(); 0: 10000 */
+	int64_t call_ms;     /* longest wait of a call other than acquire; 0: until the session ends */
+	const char *command; /* shown to operators; NULL: this process's name */
+	chubby_session_callback *on_session; /* may be NULL */
+	void *context;
+};
+
+/* Fills in zeros: take the result, change what you want, and options stay valid when fields are
+ * added. */
+CHUBBY_API struct chubby_options chubby_options_default(void);
+
+/* Opens a session. `options` may be NULL. Blocks until it stands, or UNAVAILABLE. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_connect(const struct chubby_options *options,
+							   struct chubby **ret_cell,
+							   struct chubby_error *ret_error);
+
+/* Ends the session: locks are released, waiting calls return CANCELLED, handles and locks of it
+ * are freed. Not from a callback. NULL is allowed. */
+CHUBBY_API void chubby_disconnect(struct chubby *cell);
+
+CHUBBY_API uint64_t chubby_session_id(const struct chubby *cell);
+/* True while the lease runs on this side: neither jeopardy nor expired. */
+CHUBBY_API bool chubby_session_is_safe(const struct chubby *cell);
+/* Milliseconds of the lease that are left on this side; 0 in jeopardy and after. */
+CHUBBY_API int64_t chubby_session_lease_left_ms(const struct chubby *cell);
+
+/* ---- nodes ---------------------------------------------------------------------------------- */
+
+struct chubby_handle;
+
+enum chubby_open_flags {
+	CHUBBY_READ = 1,        /* contents, stat, listing */
+	CHUBBY_WRITE = 2,       /* contents, delete, and locks */
+	CHUBBY_CHANGE_ACL = 4,
+	CHUBBY_CREATE = 8,      /* make the node if it is not there */
+	CHUBBY_EXCLUSIVE = 16,  /* with CREATE: EXISTS if it is */
+	CHUBBY_DIRECTORY = 32,  /* with CREATE: make a directory */
+	CHUBBY_EPHEMERAL = 64,  /* with CREATE: goes when nobody has it open */
+};
+
+enum chubby_kind { CHUBBY_FILE = 1, CHUBBY_DIR = 2 };
+enum chubby_mode { CHUBBY_FREE = 0, CHUBBY_SHARED = 1, CHUBBY_EXCLUSIVE_MODE = 2 };
+
+struct chubby_stat {
+	enum chubby_kind kind;
+	bool ephemeral;
+	uint64_t instance;            /* larger than that of any earlier node of this name */
+	uint64_t contents_generation; /* grows with each write */
+	uint64_t lock_generation;     /* grows when the lock goes from free to held */
+	uint64_t acl_generation;
+	uint64_t checksum;            /* XXH3-64 of the contents */
+	uint32_t size_bytes;
+	uint32_t child_count;
+	enum chubby_mode lock_mode;
+	uint32_t lock_holders;
+	uint32_t lock_waiters;
+	int64_t created_unix_ms;
+	int64_t modified_unix_ms;
+};
+
+/* What a call read; the caller gives it to chubby_contents_free(). */
+struct chubby_contents {
+	void *data; /* owned; followed by a NUL that is not counted */
+	size_t size_bytes;
+};
+CHUBBY_API void chubby_contents_free(struct chubby_contents *contents);
+
+/* Opens a node. `initial` (may be NULL) are the contents of a file that is made. `ret_created`
+ * may be NULL. The handle is bound to the node that stands there now: when that is deleted every
+ * call on it is HANDLE_STALE, also when the name exists again. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code
+chubby_open(struct chubby *cell, const char *path, int flags, const void *initial,
+	    size_t initial_bytes, struct chubby_handle **ret_handle, bool *ret_created,
+	    struct chubby_error *ret_error);
+
+/* Releases the handle's lock, if it holds one, and frees the handle. Never fails; NULL is allowed.
+ * No other call may be using the handle. */
+CHUBBY_API void chubby_close(struct chubby_handle *handle);
+
+/* Makes outstanding and later calls on the handle fail with CANCELLED, without freeing it. */
+CHUBBY_API void chubby_poison(struct chubby_handle *handle);
+
+CHUBBY_API const char *chubby_path(const struct chubby_handle *handle);
+
+/* Contents and metadata at one instant. `ret_stat` may be NULL. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code
+chubby_get(struct chubby_handle *handle, struct chubby_contents *ret_contents,
+	   struct chubby_stat *ret_stat, struct chubby_error *ret_error);
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_stat(struct chubby_handle *handle,
+							struct chubby_stat *ret_stat,
+							struct chubby_error *ret_error);
+
+/* Replaces the whole contents (at most 256 KiB). With `expected_generation` not 0 only if the
+ * contents' generation is still that one, else GENERATION_MISMATCH. `ret_generation` may be
+ * NULL. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code
+chubby_set(struct chubby_handle *handle, const void *data, size_t size_bytes,
+	   uint64_t expected_generation, uint64_t *ret_generation, struct chubby_error *ret_error);
+
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_delete(struct chubby_handle *handle,
+							  struct chubby_error *ret_error);
+
+struct chubby_dir_entry {
+	const char *name;
+	struct chubby_stat stat;
+};
+struct chubby_dir {
+	size_t count;
+	struct chubby_dir_entry *entries; /* owned, in byte order of their names */
+};
+/* All children. Each page is one instant; the whole of a large directory is not. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_read_dir(struct chubby_handle *handle,
+							    struct chubby_dir *ret_dir,
+							    struct chubby_error *ret_error);
+CHUBBY_API void chubby_dir_free(struct chubby_dir *dir);
+
+/* ---- locks ---------------------------------------------------------------------------------- */
+
+#define CHUBBY_LOCK_DELAY_DEFAULT (-1)
+
+struct chubby_acquire_options {
+	enum chubby_mode mode;  /* CHUBBY_FREE means exclusive */
+	int64_t wait_ms;        /* longest wait; 0: no limit; -1: do not wait (BUSY) */
+	int64_t lock_delay_ms;  /* CHUBBY_LOCK_DELAY_DEFAULT: 15 s; at most 60 s */
+};
+CHUBBY_API struct chubby_acquire_options chubby_acquire_options_default(void);
+
+/* Acquires the lock of the handle's node (open it with CHUBBY_WRITE). Waiters are served in the
+ * order of their arrival, also across a change of master. BUSY (not waited), DEADLINE_EXCEEDED,
+ * ALREADY_HELD, CANCELLED (poisoned), HANDLE_STALE (deleted), SESSION_EXPIRED. `options` may be
+ * NULL. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code
+chubby_acquire(struct chubby_handle *handle, const struct chubby_acquire_options *options,
+	       struct chubby_error *ret_error);
+/* NOT_HELD if this handle holds nothing; LOCK_LOST if it did. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_release(struct chubby_handle *handle,
+							   struct chubby_error *ret_error);
+
+/* The sequencer of the grant that the handle holds: printable, valid until the handle is closed or
+ * acquires again; NULL if it holds none. */
+CHUBBY_API const char *chubby_sequencer(const struct chubby_handle *handle);
+/* Its fencing token: larger for every new exclusive grant of this lock, for ever; 0 if it holds
+ * none. Shared holders whose holds overlap have the same one: shared holders that write must check
+ * sequencers as well. */
+CHUBBY_API uint64_t chubby_token(const struct chubby_handle *handle);
+/* True if the handle holds the lock and the session's lease runs on this side. */
+CHUBBY_API bool chubby_is_held(const struct chubby_handle *handle);
+
+/* Asks the master whether the sequencer's grant stands. OK, SEQUENCER_INVALID. `ret_token` may be
+ * NULL. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code
+chubby_check_sequencer(struct chubby *cell, const char *sequencer, uint64_t *ret_token,
+		       struct chubby_error *ret_error);
+
+/* ---- the common case ------------------------------------------------------------------------ */
+
+struct chubby_lock;
+
+/* Opens the node (making a file if there is none) and acquires its lock. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code
+chubby_lock(struct chubby *cell, const char *path, const struct chubby_acquire_options *options,
+	    struct chubby_lock **ret_lock, struct chubby_error *ret_error);
+/* Releases and frees; NULL is allowed. */
+CHUBBY_API void chubby_unlock(struct chubby_lock *lock);
+CHUBBY_API uint64_t chubby_lock_token(const struct chubby_lock *lock);
+CHUBBY_API const char *chubby_lock_sequencer(const struct chubby_lock *lock);
+CHUBBY_API bool chubby_lock_is_held(const struct chubby_lock *lock);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * Handles inside the library. The fields below `mutex` are guarded by it.
+ */
+#ifndef CHUBBY_HANDLE_H
+#define CHUBBY_HANDLE_H
+
+#include "client.h"
+
+struct chubby_handle {
+	struct chubby *cell;   /* borrowed */
+	uint64_t number;       /* within the session */
+	char *path;            /* owned */
+	uint8_t token[WIRE_HANDLE_MAX_BYTES];
+	size_t token_size;
+	atomic_bool poisoned;
+	atomic_bool held;      /* it was granted and not released */
+	pthread_mutex_t mutex;
+	char *sequencer;       /* owned; of the latest grant, NULL before the first */
+	uint64_t fencing_token;
+	struct chubby_handle *previous, *next; /* guarded by the cell's users_mutex */
+};
+
+/* A call on the handle, blocking. `c` has its kind's fields filled in. The code is also in
+ * ret_error; on OK the caller reads c->reply and calls client_call_release(). */
+MUST_USE enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c,
+				      const char *verb, struct chubby_error *ret_error);
+
+#endif

@@ -1,0 +1,218 @@
+/*
+ * Locks, sequencers, fencing tokens (Chubby section 2.4), and the common case.
+ */
+#include "handle.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#define LOCK_DELAY_MAX_MS 60000
+#define WAIT_MAX_MS (INT64_C(1000) * 3600 * 24 * 365)
+/* The cell ends the wait too, should this process not come to it. */
+#define SERVER_WAIT_SLACK_NS (2 * NS_PER_S)
+
+struct chubby_acquire_options chubby_acquire_options_default(void)
+{
+	return (struct chubby_acquire_options){.lock_delay_ms = CHUBBY_LOCK_DELAY_DEFAULT};
+}
+
+/* ---- acquire and release -------------------------------------------------------------------- */
+
+static enum chubby_code acquire_request(const struct chubby_acquire_options *o,
+					struct client_call *ret_call,
+					struct chubby_error *ret_error)
+{
+	struct client_call *c = ret_call;
+
+	if (o->lock_delay_ms < -1 || o->lock_delay_ms > LOCK_DELAY_MAX_MS)
+		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "lock_delay_ms: want 0 to 60000, or -1 for the default");
+	if (o->wait_ms < -1 || o->wait_ms > WAIT_MAX_MS)
+		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "wait_ms: want milliseconds, 0 for no limit, -1 not to wait");
+	c->request.kind = MESSAGE_ACQUIRE;
+	c->request.acquire.mode =
+		o->mode == CHUBBY_SHARED ? WIRE_LOCK_SHARED : WIRE_LOCK_EXCLUSIVE;
+	c->request.acquire.try_only = o->wait_ms < 0;
+	c->request.acquire.lock_delay_ns =
+		o->lock_delay_ms < 0 ? -1 : o->lock_delay_ms * NS_PER_MS;
+	if (o->wait_ms > 0) {
+		c->request.acquire.wait_ns = o->wait_ms * NS_PER_MS + SERVER_WAIT_SLACK_NS;
+		c->deadline_ns = clock_now_ns() + o->wait_ms * NS_PER_MS;
+	} else if (o->wait_ms == 0) {
+		c->deadline_ns = TIME_NEVER;
+	}
+	return CHUBBY_OK;
+}
+
+static void grant_keep(struct chubby_handle *h, const struct wire_grant *g)
+{
+	pthread_mutex_lock(&h->mutex);
+	free(h->sequencer);
+	h->sequencer = bytes_to_text(g->sequencer);
+	h->fencing_token = g->fencing_token;
+	atomic_store(&h->held, true);
+	pthread_mutex_unlock(&h->mutex);
+}
+
+enum chubby_code chubby_acquire(struct chubby_handle *h,
+				const struct chubby_acquire_options *options,
+				struct chubby_error *ret_error)
+{
+	struct chubby_acquire_options o =
+		options != NULL ? *options : chubby_acquire_options_default();
+	struct client_call c = {0};
+	enum chubby_code code = acquire_request(&o, &c, ret_error);
+
+	if (code != CHUBBY_OK)
+		return code;
+	code = handle_call(h, &c, "lock", ret_error);
+	if (code != CHUBBY_OK)
+		return code;
+	grant_keep(h, &c.reply.acquire.grant);
+	client_call_release(&c);
+	return CHUBBY_OK;
+}
+
+enum chubby_code chubby_release(struct chubby_handle *h, struct chubby_error *ret_error)
+{
+	struct client_call c = {.request = {.kind = MESSAGE_RELEASE}};
+	bool held = atomic_load(&h->held);
+	enum chubby_code code = handle_call(h, &c, "release", ret_error);
+
+	if (code == CHUBBY_OK) {
+		client_call_release(&c);
+		atomic_store(&h->held, false);
+	} else if (code == CHUBBY_NOT_HELD && held) {
+		atomic_store(&h->held, false);
+		code = error_report(ret_error, CHUBBY_LOCK_LOST,
+				    "release %.100s: the lock was lost before: an operator revoked "
+				    "it, or its node was deleted",
+				    h->path);
+	}
+	return code;
+}
+
+const char *chubby_sequencer(const struct chubby_handle *h)
+{
+	return atomic_load(&h->held) ? h->sequencer : NULL;
+}
+
+uint64_t chubby_token(const struct chubby_handle *h)
+{
+	return atomic_load(&h->held) ? h->fencing_token : 0;
+}
+
+bool chubby_is_held(const struct chubby_handle *h)
+{
+	return atomic_load(&h->held) && chubby_session_is_safe(h->cell);
+}
+
+enum chubby_code chubby_check_sequencer(struct chubby *cell, const char *sequencer,
+					uint64_t *ret_token, struct chubby_error *ret_error)
+{
+	struct client_call c = {.request = {.kind = MESSAGE_CHECK_SEQUENCER}};
+	enum chubby_code code;
+
+	if (sequencer == NULL || strlen(sequencer) > WIRE_SEQUENCER_MAX_BYTES)
+		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID, "this is no sequencer");
+	code = client_enter(cell, ret_error);
+	if (code != CHUBBY_OK)
+		return code;
+	c.request.check_sequencer.sequencer = bytes_of_text(sequencer);
+	client_call(cell, &c);
+	code = client_result(&c, "check sequencer", ret_error);
+	if (code == CHUBBY_OK && !c.reply.check_sequencer.valid)
+		code = error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
+				    "the sequencer's grant is over: its holder released or lost "
+				    "the lock");
+	if (code == CHUBBY_OK && ret_token != NULL)
+		*ret_token = c.reply.check_sequencer.fencing_token;
+	client_call_release(&c);
+	client_leave(cell);
+	return code;
+}
+
+/* ---- the common case ------------------------------------------------------------------------ */
+
+struct chubby_lock {
+	struct chubby_handle *handle; /* owned by the cell's list */
+	struct chubby_lock *previous, *next; /* guarded by the cell's users_mutex */
+};
+
+void locks_free(struct chubby *cell)
+{
+	while (cell->locks != NULL) {
+		struct chubby_lock *l = cell->locks;
+
+		cell->locks = l->next;
+		free(l);
+	}
+}
+
+enum chubby_code chubby_lock(struct chubby *cell, const char *path,
+			     const struct chubby_acquire_options *options,
+			     struct chubby_lock **ret_lock, struct chubby_error *ret_error)
+{
+	struct chubby_handle *h;
+	struct chubby_lock *l;
+	enum chubby_code code = chubby_open(cell, path, CHUBBY_WRITE | CHUBBY_CREATE, NULL, 0, &h,
+					    NULL, ret_error);
+
+	if (code != CHUBBY_OK)
+		return code;
+	code = chubby_acquire(h, options, ret_error);
+	if (code != CHUBBY_OK) {
+		chubby_close(h);
+		return code;
+	}
+	l = mem_zalloc(sizeof(*l));
+	l->handle = h;
+	pthread_mutex_lock(&cell->users_mutex);
+	l->next = cell->locks;
+	if (l->next != NULL)
+		l->next->previous = l;
+	cell->locks = l;
+	pthread_mutex_unlock(&cell->users_mutex);
+	*ret_lock = l;
+	return CHUBBY_OK;
+}
+
+void chubby_unlock(struct chubby_lock *l)
+{
+	struct chubby *cell;
+
+	if (l == NULL)
+		return;
+	cell = l->handle->cell;
+	if (cell->pid != getpid())
+		return;
+	pthread_mutex_lock(&cell->users_mutex);
+	if (l->previous != NULL)
+		l->previous->next = l->next;
+	else
+		cell->locks = l->next;
+	if (l->next != NULL)
+		l->next->previous = l->previous;
+	pthread_mutex_unlock(&cell->users_mutex);
+	chubby_close(l->handle); /* one log entry releases and closes */
+	free(l);
+}
+
+uint64_t chubby_lock_token(const struct chubby_lock *l)
+{
+	return chubby_token(l->handle);
+}
+
+const char *chubby_lock_sequencer(const struct chubby_lock *l)
+{
+	return chubby_sequencer(l->handle);
+}
+
+bool chubby_lock_is_held(const struct chubby_lock *l)
+{
+	return chubby_is_held(l->handle);
+}

@@ -1,0 +1,529 @@
+/*
+ * Life of a session: its states, its lease, its link to the master.
+ */
+#include "session_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ACTIONS_MAX 1000000u
+
+/* From each state (row) to each state (column). */
+static const bool moves_allowed[SESSION_STATE_END][SESSION_STATE_END] = {
+	[SESSION_CONNECTING] = {[SESSION_SAFE] = true, [SESSION_CLOSED] = true},
+	[SESSION_SAFE] = {[SESSION_JEOPARDY] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
+	[SESSION_JEOPARDY] = {[SESSION_SAFE] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
+	[SESSION_EXPIRED] = {[SESSION_CLOSED] = true},
+};
+
+void session_move(struct session *s, enum session_state to, enum error reason)
+{
+	struct session_action *a;
+
+	CHECK(moves_allowed[s->state][to]);
+	s->state = to;
+	if (to == SESSION_EXPIRED || (to == SESSION_CLOSED && s->reason == ERROR_OK))
+		s->reason = reason;
+	a = action_add(s, SESSION_NEWS);
+	a->state = to;
+	a->reason = reason;
+	a->reply.message = bytes_of_text(s->reason_text);
+}
+
+/* ---- actions -------------------------------------------------------------------------------- */
+
+struct session_action *action_add(struct session *s, enum session_action_kind kind)
+{
+	struct session_action *a;
+
+	if (s->action_count == s->action_capacity) {
+		s->action_capacity = s->action_capacity == 0 ? 16 : s->action_capacity * 2;
+		CHECK(s->action_capacity <= ACTIONS_MAX);
+		s->actions = mem_realloc_array(s->actions, s->action_capacity, sizeof(*s->actions));
+	}
+	a = &s->actions[s->action_count++];
+	memset(a, 0, sizeof(*a));
+	a->kind = kind;
+	return a;
+}
+
+const struct session_action *session_actions(const struct session *s, uint32_t *ret_count)
+{
+	*ret_count = s->action_count;
+	return s->actions;
+}
+
+void session_actions_done(struct session *s)
+{
+	s->action_count = 0;
+	for (uint32_t i = 0; i < s->gone_count; i++)
+		free(s->gone[i]);
+	s->gone_count = 0;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+struct session *session_new(const struct session_config *config, int64_t now_ns)
+{
+	struct session *s = mem_zalloc(sizeof(*s));
+
+	CHECK(config->server_count >= 1 && config->server_count <= SESSION_SERVERS_MAX);
+	s->config = *config;
+	s->config.servers = NULL;
+	s->state = SESSION_CONNECTING;
+	s->now_ns = now_ns;
+	s->connect_until_ns = now_ns + config->connect_ns;
+	s->grace_until_ns = TIME_NEVER;
+	s->close_at_ns = TIME_NEVER;
+	s->next_number = 1;
+	rng_init(&s->rng, config->seed);
+	for (uint32_t i = 0; i < config->server_count; i++) {
+		uint32_t index;
+
+		(void)server_learn(s, bytes_of_text(config->servers[i]), &index);
+	}
+	CHECK(s->server_count >= 1);
+	find_begin(s);
+	return s;
+}
+
+void session_free(struct session *s)
+{
+	struct call *c, *next;
+
+	if (s == NULL)
+		return;
+	session_actions_done(s);
+	HASH_ITER(hh, s->calls, c, next) {
+		HASH_DEL(s->calls, c);
+		free(c);
+	}
+	free(s->gone);
+	free(s->actions);
+	free(s);
+}
+
+static void remember_reason(struct session *s, struct bytes text)
+{
+	size_t size = text.size < sizeof(s->reason_text) - 1 ? text.size : sizeof(s->reason_text) - 1;
+
+	if (size > 0)
+		memcpy(s->reason_text, text.data, size);
+	s->reason_text[size] = '\0';
+}
+
+void session_expire(struct session *s, enum error reason, struct bytes text)
+{
+	if (s->state == SESSION_CONNECTING || s->state == SESSION_EXPIRED ||
+	    s->state == SESSION_CLOSED)
+		return;
+	remember_reason(s, text);
+	s->reason = reason;
+	link_drop(s);
+	find_end(s);
+	/* The news first: who is woken by a failed call should find the session expired. */
+	session_move(s, SESSION_EXPIRED, reason);
+	calls_fail_all(s, false);
+}
+
+/* CreateSession was refused for good, or nobody was found in time. */
+void session_refuse(struct session *s, const struct reply *r)
+{
+	CHECK(s->state == SESSION_CONNECTING);
+	remember_reason(s, r->message);
+	link_drop(s);
+	find_end(s);
+	session_move(s, SESSION_CLOSED, r->error);
+	calls_fail_all(s, true);
+}
+
+static void close_finish(struct session *s)
+{
+	link_drop(s);
+	find_end(s);
+	s->close_at_ns = TIME_NEVER;
+	if (s->state != SESSION_CLOSED)
+		session_move(s, SESSION_CLOSED, ERROR_CANCELLED);
+}
+
+void session_close(struct session *s, int64_t now_ns, int64_t deadline_ns)
+{
+	struct request end = {.kind = MESSAGE_END_SESSION};
+
+	s->now_ns = now_ns;
+	if (s->closing || s->state == SESSION_CLOSED)
+		return;
+	s->closing = true;
+	calls_fail_all(s, true);
+	if (s->link_state != LINK_LIVE || s->state == SESSION_EXPIRED) {
+		close_finish(s);
+		return;
+	}
+	s->close_at_ns = deadline_ns;
+	s->end_call_id = ++s->last_id;
+	session_header(s, &end);
+	link_send(s, s->end_call_id, &end);
+}
+
+/* ---- link ----------------------------------------------------------------------------------- */
+
+void session_header(const struct session *s, struct request *r)
+{
+	r->session = s->id;
+	r->epoch = s->epoch;
+	r->cell = s->config.cell;
+}
+
+void link_send(struct session *s, uint64_t call_id, const struct request *r)
+{
+	struct session_action *a = action_add(s, SESSION_SEND);
+
+	CHECK(s->link_state != LINK_NONE);
+	a->link = s->link;
+	a->call_id = call_id;
+	a->request = *r;
+}
+
+static void keepalive_send(struct session *s, bool immediate)
+{
+	struct request r = {.kind = MESSAGE_KEEP_ALIVE};
+
+	session_header(s, &r);
+	r.keep_alive.immediate = immediate;
+	s->keepalive_id = ++s->last_id;
+	s->keepalive_sent_ns = s->now_ns;
+	link_send(s, s->keepalive_id, &r);
+}
+
+static void attach(struct session *s)
+{
+	struct request r = {.kind = MESSAGE_CREATE_SESSION, .cell = s->config.cell};
+
+	if (s->id.n != 0) {
+		keepalive_send(s, true);
+		s->attach_id = s->keepalive_id;
+		return;
+	}
+	r.create_session.lease_ns = s->config.lease_ns;
+	r.create_session.host = s->config.host;
+	r.create_session.command = s->config.command;
+	r.create_session.pid = s->config.pid;
+	s->attach_id = ++s->last_id;
+	link_send(s, s->attach_id, &r);
+}
+
+void link_open(struct session *s, uint32_t server)
+{
+	struct session_action *a;
+
+	CHECK(server < s->server_count);
+	link_drop(s);
+	find_end(s);
+	s->link = ++s->last_id;
+	s->link_server = server;
+	s->link_state = LINK_ATTACHING;
+	s->link_began_ns = s->now_ns;
+	a = action_add(s, SESSION_CONNECT);
+	a->server = server;
+	a->link = s->link;
+	attach(s);
+}
+
+void link_drop(struct session *s)
+{
+	struct session_action *a;
+
+	if (s->link_state == LINK_NONE)
+		return;
+	a = action_add(s, SESSION_DISCONNECT);
+	a->link = s->link;
+	s->link_state = LINK_NONE;
+	s->link = 0;
+	s->attach_id = 0;
+	s->keepalive_id = 0;
+	calls_requeue(s);
+}
+
+/* The master of this link is none, or cannot be reached: look again. */
+void link_failed(struct session *s)
+{
+	s->servers[s->link_server].avoid_until_ns =
+		s->now_ns + rng_between(&s->rng, 50 * NS_PER_MS, 100 * NS_PER_MS);
+	link_drop(s);
+	if (s->closing)
+		close_finish(s);
+	else
+		find_begin(s);
+}
+
+/* ---- lease ---------------------------------------------------------------------------------- */
+
+static void lease_told(struct session *s, int64_t sent_ns, int64_t held_ns, int64_t left_ns)
+{
+	int64_t end_ns;
+
+	if (held_ns < 0 || left_ns <= 0 || held_ns > 3600 * NS_PER_S || left_ns > 3600 * NS_PER_S)
+		return;
+	end_ns = lease_end(sent_ns, held_ns + left_ns, s->config.drift_ppm);
+	s->lease_told_ns = left_ns;
+	if (end_ns > s->lease_end_ns)
+		s->lease_end_ns = end_ns;
+	if (s->lease_end_ns > s->now_ns && s->state != SESSION_SAFE) {
+		bool was_jeopardy = s->state == SESSION_JEOPARDY;
+
+		s->grace_until_ns = TIME_NEVER;
+		session_move(s, SESSION_SAFE, ERROR_OK);
+		if (was_jeopardy && s->link_state == LINK_LIVE)
+			waits_ask(s);
+	}
+}
+
+static void lease_tick(struct session *s)
+{
+	if (s->state == SESSION_SAFE && s->now_ns >= s->lease_end_ns) {
+		/* From when it is noticed: after a stop of this process the cell is asked before
+		 * the session is given up. */
+		s->grace_until_ns = s->now_ns + s->config.grace_ns;
+		session_move(s, SESSION_JEOPARDY, ERROR_OK);
+		if (s->link_state == LINK_LIVE && !s->closing) {
+			link_drop(s);
+			find_begin(s);
+		}
+	}
+	if (s->state == SESSION_JEOPARDY && s->now_ns >= s->grace_until_ns)
+		session_expire(s, ERROR_UNAVAILABLE,
+			       bytes_of_text("no master answered within the grace period"));
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+static void link_live(struct session *s)
+{
+	s->link_state = LINK_LIVE;
+	s->attach_id = 0;
+	find_end(s);
+	keepalive_send(s, false);
+	waits_ask(s);
+	calls_pump(s);
+}
+
+static void created(struct session *s, const struct reply *r)
+{
+	if (r->create_session.session.n == 0) {
+		link_failed(s);
+		return;
+	}
+	s->id = r->create_session.session;
+	s->epoch = r->epoch;
+	lease_told(s, s->link_began_ns, 0, r->create_session.lease_ns);
+	link_live(s);
+}
+
+static void kept_alive(struct session *s, const struct reply *r)
+{
+	int64_t sent_ns = s->keepalive_sent_ns;
+	bool attaching = s->link_state == LINK_ATTACHING;
+
+	if (r->epoch.n > s->epoch.n)
+		s->epoch = r->epoch;
+	s->keepalive_id = 0;
+	if (attaching)
+		link_live(s);
+	else
+		keepalive_send(s, false);
+	lease_told(s, sent_ns, r->keep_alive.held_ns, r->keep_alive.left_ns);
+	calls_pump(s);
+}
+
+/* A refusal of the attach or of a KeepAlive. */
+static void link_refused(struct session *s, const struct reply *r)
+{
+	if (r->error == ERROR_SESSION_EXPIRED && s->state != SESSION_CONNECTING) {
+		session_expire(s, ERROR_SESSION_EXPIRED, r->message);
+		return;
+	}
+	if (r->error == ERROR_NOT_MASTER) {
+		link_failed(s);
+		find_hint(s, r->master_address);
+		return;
+	}
+	if (s->state == SESSION_CONNECTING && r->error != ERROR_UNAVAILABLE &&
+	    r->error != ERROR_RESOURCE_EXHAUSTED && r->error != ERROR_EPOCH_CHANGED &&
+	    r->error != ERROR_CANCELLED) {
+		session_refuse(s, r);
+		return;
+	}
+	link_failed(s);
+}
+
+void session_link_lost(struct session *s, int64_t now_ns, uint64_t link, const struct reply *why)
+{
+	session_tick(s, now_ns);
+	if (s->link_state == LINK_NONE || s->link != link)
+		return;
+	if (why != NULL && why->error != ERROR_OK && !s->closing)
+		link_refused(s, why);
+	else
+		link_failed(s);
+}
+
+static void pushed(struct session *s, const struct reply *r)
+{
+	if (r->kind == MESSAGE_WAIT_ENDED)
+		wait_ended(s, r);
+	else if (r->kind == MESSAGE_SESSION_ENDED)
+		session_expire(s, ERROR_SESSION_EXPIRED, r->message);
+}
+
+void session_message(struct session *s, int64_t now_ns, uint64_t link, uint64_t call_id,
+		     const struct reply *r)
+{
+	struct call *c;
+
+	session_tick(s, now_ns);
+	if (s->link_state == LINK_NONE || s->link != link)
+		return;
+	if (call_id == 0) {
+		pushed(s, r);
+	} else if (s->closing) {
+		if (call_id == s->end_call_id)
+			close_finish(s);
+	} else if (call_id == s->attach_id || call_id == s->keepalive_id) {
+		if (r->error != ERROR_OK)
+			link_refused(s, r);
+		else if (r->kind == MESSAGE_CREATE_SESSION)
+			created(s, r);
+		else
+			kept_alive(s, r);
+	} else if ((c = call_find(s, call_id)) != NULL) {
+		if (c->state == CALL_SENT)
+			call_answered(s, c, r);
+	} else {
+		for (c = s->waiting.head; c != NULL; c = c->next) {
+			if (c->wait_id == call_id) {
+				wait_answered(s, c, r);
+				break;
+			}
+		}
+	}
+	calls_pump(s);
+}
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+static int64_t keepalive_overdue_ns(const struct session *s)
+{
+	/* It is answered when about 5 of 12 of the lease are left; late is when a quarter is. */
+	return s->keepalive_id == 0 ? TIME_NEVER
+				    : s->keepalive_sent_ns + s->lease_told_ns / 4 * 3;
+}
+
+/* When silence becomes suspicious, and others are asked who is master. */
+static int64_t suspect_at_ns(const struct session *s)
+{
+	int64_t at_ns = TIME_NEVER;
+
+	if (s->seeking || s->link_state == LINK_NONE)
+		return TIME_NEVER;
+	if (s->link_state == LINK_ATTACHING)
+		return s->link_began_ns + SESSION_SUSPECT_NS;
+	if (s->sent.head != NULL)
+		at_ns = s->sent.head->sent_ns + SESSION_SUSPECT_NS;
+	return time_earlier(at_ns, keepalive_overdue_ns(s));
+}
+
+/* Suspicion that was answered is over. */
+static void suspect_tick(struct session *s)
+{
+	if (s->link_state == LINK_ATTACHING &&
+	    s->now_ns >= s->link_began_ns + SESSION_ATTACH_PATIENCE_NS) {
+		link_failed(s);
+		return;
+	}
+	if (s->link_state == LINK_LIVE && s->seeking &&
+	    (s->sent.head == NULL || s->now_ns < s->sent.head->sent_ns + SESSION_SUSPECT_NS) &&
+	    s->now_ns < keepalive_overdue_ns(s))
+		find_end(s);
+	if (s->now_ns >= suspect_at_ns(s))
+		find_begin(s);
+}
+
+void session_tick(struct session *s, int64_t now_ns)
+{
+	s->now_ns = now_ns;
+	if (s->state == SESSION_CONNECTING && now_ns >= s->connect_until_ns) {
+		struct reply late = {.error = ERROR_UNAVAILABLE};
+		char text[sizeof(s->reason_text)];
+
+		session_trouble(s, text, sizeof(text));
+		late.message = bytes_of_text(text);
+		session_refuse(s, &late);
+	}
+	if (s->closing && now_ns >= s->close_at_ns)
+		close_finish(s);
+	lease_tick(s);
+	calls_tick(s);
+	if (s->state == SESSION_EXPIRED || s->state == SESSION_CLOSED || s->closing)
+		return;
+	suspect_tick(s);
+	find_tick(s);
+	calls_pump(s);
+}
+
+int64_t session_next_tick(const struct session *s)
+{
+	int64_t at_ns = time_earlier(calls_next_tick(s), s->close_at_ns);
+
+	if (s->state == SESSION_CONNECTING)
+		at_ns = time_earlier(at_ns, s->connect_until_ns);
+	if (s->state == SESSION_SAFE)
+		at_ns = time_earlier(at_ns, s->lease_end_ns);
+	if (s->state == SESSION_JEOPARDY)
+		at_ns = time_earlier(at_ns, s->grace_until_ns);
+	if (s->state == SESSION_EXPIRED || s->state == SESSION_CLOSED || s->closing)
+		return at_ns;
+	if (s->link_state == LINK_ATTACHING)
+		at_ns = time_earlier(at_ns, s->link_began_ns + SESSION_ATTACH_PATIENCE_NS);
+	return time_earlier(at_ns, time_earlier(suspect_at_ns(s), find_next_tick(s)));
+}
+
+/* ---- for those who look --------------------------------------------------------------------- */
+
+enum session_state session_state(const struct session *s)
+{
+	return s->state;
+}
+
+struct session_id session_identity(const struct session *s)
+{
+	return s->id;
+}
+
+struct epoch session_epoch(const struct session *s)
+{
+	return s->epoch;
+}
+
+int64_t session_lease_end(const struct session *s)
+{
+	return s->lease_end_ns;
+}
+
+const char *session_invariants(const struct session *s)
+{
+	uint64_t lowest = UINT64_MAX, highest = 0;
+
+	if ((s->state == SESSION_EXPIRED || s->state == SESSION_CLOSED) && s->calls != NULL)
+		return "S1: a call outlives the session";
+	for (const struct call *c = s->calls; c != NULL; c = c->hh.next) {
+		if (c->request.number == 0 || c->state > CALL_SENT)
+			continue;
+		lowest = c->request.number < lowest ? c->request.number : lowest;
+		highest = c->request.number > highest ? c->request.number : highest;
+	}
+	if (highest != 0 && highest - lowest >= SESSION_WINDOW)
+		return "S2: numbers in flight exceed the window";
+	if (s->state == SESSION_SAFE && s->lease_end_ns <= s->now_ns && s->action_count == 0)
+		return "S4: safe without a lease";
+	return NULL;
+}
