@@ -372,7 +372,7 @@ static void test_hello_is_checked(void **state)
 		if (i < 6)
 			assert_int_equal(codec_frame_hello(&frame, &rows[i]), ERROR_OK);
 		assert_int_equal(codec_frame_gossip(&frame, &gossip), ERROR_OK);
-		raw_begin(&client, &k, EXCHANGE, TIME_NEVER);
+		raw_begin(&client, &k, EXCHANGE);
 		raw_send(&k, buffer_view(&frame), true);
 		raw_read(&k, true);
 		raw_until(&client, p->a, &k.ended, true);
@@ -405,14 +405,14 @@ static void test_second_stream_replaces_first(void **state)
 	buffer_init(&frame, CODEC_FRAME_MAX_BYTES);
 	assert_int_equal(codec_frame_hello(&frame, &hello), ERROR_OK);
 	assert_int_equal(codec_frame_gossip(&frame, &gossip), ERROR_OK);
-	raw_begin(&client, &first, EXCHANGE, TIME_NEVER);
+	raw_begin(&client, &first, EXCHANGE);
 	raw_send(&first, buffer_view(&frame), true);
 	raw_read(&first, true);
 	assert_int_equal(read_mark(raw_expect(&client, p->a, NET_PEER_FRAME).frame), 77);
 	raw_until(&client, p->a, &first.reading, false);
 	assert_non_null(first.incoming);
 
-	raw_begin(&client, &second, EXCHANGE, TIME_NEVER);
+	raw_begin(&client, &second, EXCHANGE);
 	raw_send(&second, buffer_view(&frame), true);
 	raw_read(&second, true);
 	assert_int_equal(raw_expect(&client, p->a, NET_PEER_FRAME).replica.n, 2);

@@ -32,6 +32,7 @@ struct raw_client {
 	grpc_channel *channel;
 	uint32_t open;            /* batches under way */
 	struct net_stream closed; /* heard of by raw_until() */
+	int64_t timeout_ns;       /* of the calls that follow; 0: none */
 };
 
 /* One call; a unary one uses all at once, a stream part after part. */
@@ -164,13 +165,12 @@ static inline grpc_byte_buffer *raw_message(struct bytes b)
 	return message;
 }
 
-static inline void raw_begin(struct raw_client *c, struct raw_call *k, const char *path,
-			     int64_t timeout_ns)
+static inline void raw_begin(struct raw_client *c, struct raw_call *k, const char *path)
 {
-	gpr_timespec end = timeout_ns == TIME_NEVER
+	gpr_timespec end = c->timeout_ns == 0
 				   ? gpr_inf_future(GPR_CLOCK_MONOTONIC)
 				   : gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-						  gpr_time_from_nanos(timeout_ns, GPR_TIMESPAN));
+						  gpr_time_from_nanos(c->timeout_ns, GPR_TIMESPAN));
 	grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
 
 	*k = (struct raw_call){.client = c, .text = grpc_empty_slice()};
@@ -191,7 +191,7 @@ static inline void raw_unary(struct raw_client *c, struct raw_call *k, const cha
 	grpc_byte_buffer *message = raw_message(request);
 	grpc_op ops[5] = {0};
 
-	raw_begin(c, k, path, TIME_NEVER);
+	raw_begin(c, k, path);
 	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
 	ops[1].op = GRPC_OP_SEND_MESSAGE;
 	ops[1].data.send_message.send_message = message;
