@@ -89,6 +89,21 @@ int64_t paxos_jitter(struct paxos *p, int64_t bound_ns)
 	return rng_between(&p->rng, 0, bound_ns);
 }
 
+/*
+ * Every call begins here. A loop that was late (a stopped process, a busy machine) gives what
+ * peers and disk sent meanwhile a heartbeat's time to be read before any timeout fires; but not
+ * again and again, or a loop that is always late would never notice anything.
+ */
+static void arrive(struct paxos *p, int64_t now_ns)
+{
+	int64_t due_ns = paxos_next_tick(p);
+
+	p->now_ns = now_ns;
+	if (due_ns != TIME_NEVER && now_ns - due_ns > p->config.heartbeat_ns &&
+	    (p->late_until_ns == LEASE_NONE || now_ns - p->late_until_ns > p->config.lease_ns))
+		p->late_until_ns = now_ns + p->config.heartbeat_ns;
+}
+
 static void note_round(struct paxos *p, struct ballot ballot)
 {
 	if (ballot.round <= ROUND_MAX && p->highest_round < ballot.round)
@@ -186,8 +201,9 @@ static bool message_is_sound(struct paxos *p, uint32_t from, const struct paxos_
 				  (unsigned)member_id(p, from).n);
 		return false;
 	}
-	if (m->ballot.round > ROUND_MAX || m->promised.round > ROUND_MAX) {
-		output_note_minor(p, "replica %u names an impossible round; ignored",
+	if (m->ballot.round > ROUND_MAX || m->promised.round > ROUND_MAX || m->slot.n > SLOT_MAX ||
+	    m->chosen.n > SLOT_MAX || m->trimmed.n > SLOT_MAX) {
+		output_note_minor(p, "replica %u names an impossible round or slot; ignored",
 				  (unsigned)member_id(p, from).n);
 		return false;
 	}
@@ -285,7 +301,7 @@ void paxos_step(struct paxos *p, int64_t now_ns, struct replica_id from,
 {
 	uint32_t member = membership_find(&p->config.membership, from);
 
-	p->now_ns = now_ns;
+	arrive(p, now_ns);
 	if (p->role == PAXOS_LOST || p->storage_failed)
 		return;
 	if (member == MEMBER_NONE || member == p->self) {
@@ -310,14 +326,9 @@ void paxos_step(struct paxos *p, int64_t now_ns, struct replica_id from,
 
 void paxos_tick(struct paxos *p, int64_t now_ns)
 {
-	int64_t due_ns = paxos_next_tick(p);
-
-	p->now_ns = now_ns;
+	arrive(p, now_ns);
 	if (p->role == PAXOS_LOST || p->storage_failed)
 		return;
-	/* What peers sent while the loop slept is read before anybody is taken for silent. */
-	if (due_ns != TIME_NEVER && now_ns - due_ns > p->config.heartbeat_ns)
-		p->late_until_ns = now_ns + p->config.heartbeat_ns;
 	if (!paxos_late(p) && storage_stalled(p))
 		p->stand_back_until_ns = now_ns + STAND_BACK_NS;
 
@@ -350,7 +361,7 @@ int64_t paxos_next_tick(const struct paxos *p)
 void paxos_persisted(struct paxos *p, int64_t now_ns, uint64_t number)
 {
 	CHECK(number <= p->sealed);
-	p->now_ns = now_ns;
+	arrive(p, now_ns);
 	if (number <= p->persisted || p->storage_failed)
 		return;
 	/* A disk that took so long is not one to lead with, though it has finished now. */

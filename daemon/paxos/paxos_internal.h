@@ -50,9 +50,10 @@
 /* A candidate further behind than this is refused a probe: others are better placed. */
 #define PROBE_LAG_MAX 1000u
 
-/* Longest lease that a message may ask for, and the highest round that makes sense. */
+/* Longest lease that a message may ask for, and the highest round and slot that make sense. */
 #define LEASE_MAX_NS (60 * NS_PER_S)
 #define ROUND_MAX (UINT64_C(1) << 62)
+#define SLOT_MAX (UINT64_C(1) << 62)
 
 #define STAGGER_NS (50 * NS_PER_MS)       /* spread of candidacies after a lease ended */
 #define HANDOVER_RETRY_NS (3 * NS_PER_MS) /* the successor asks again after a refusal */

@@ -45,7 +45,8 @@ void seen_note(struct paxos *p, const struct paxos_seen *news)
 {
 	uint32_t member = membership_find(&p->config.membership, news->replica);
 
-	if (member == MEMBER_NONE || news->from.n > news->through.n ||
+	if (member == MEMBER_NONE || news->from.n > news->through.n || news->through.n > SLOT_MAX ||
+	    news->promised.round > ROUND_MAX ||
 	    !incarnation_equal(news->incarnation, p->config.membership.members[member].incarnation))
 		return;
 
