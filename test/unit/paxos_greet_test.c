@@ -190,10 +190,13 @@ static void test_unvetted_takes_no_part(void **state)
 			assert_int_equal(o->out->message_count, 0);
 			assert_int_equal(o->out->write_count, 0);
 			/* Another life's verdict counts for nothing. */
-			m = one_message(PAXOS_VERDICT, id);
-			m.slot = (struct slot){life.n + 1};
-			m.granted = true;
-			one_step(o, id, &m);
+			for (uint32_t other = 2; other <= 5; other++) {
+				m = one_message(PAXOS_VERDICT, other);
+				m.slot = (struct slot){life.n + 1};
+				m.granted = true;
+				one_step(o, other, &m);
+			}
+			assert_int_equal(paxos_role(o->p), PAXOS_UNVETTED);
 			m = one_message(PAXOS_VERDICT, id);
 			m.slot = life;
 			m.granted = true;

@@ -210,8 +210,15 @@ static void test_serves_only_what_is_durable(void **state)
 	assert_int_equal(o->out->serve_log[0].to.n, 3);
 	assert_int_equal(o->out->serve_log[0].from.n, 1);
 	assert_int_equal(o->out->serve_log[0].through.n, 1);
+	/* A newer slot, chosen but not durable, is not promised along. */
+	learned(o, 2, 2, one_ballot(1, 2), "b");
 	m = one_message(PAXOS_LEARN, 3);
-	m.slot = (struct slot){2};
+	m.slot = (struct slot){1};
+	one_step(o, 3, &m);
+	assert_int_equal(o->out->serve_count, 1);
+	assert_int_equal(o->out->serve_log[0].through.n, 1);
+	m = one_message(PAXOS_LEARN, 3);
+	m.slot = (struct slot){3};
 	one_step(o, 3, &m);
 	assert_int_equal(o->out->serve_count, 0);
 	assert_int_equal(o->out->write_count, 0);

@@ -140,6 +140,41 @@ static void test_release_after_the_lease(void **state)
 	one_free(o);
 }
 
+static bool probes(const struct one *o)
+{
+	return one_sent(o, PAXOS_PROBE, 2) != NULL || one_sent(o, PAXOS_PROBE, 3) != NULL;
+}
+
+/* A loop that was late does not take the silence that it slept through for its leader's: what was
+ * sent meanwhile is read first. But one that is always late stands in the end. */
+static void test_late_loop(void **state)
+{
+	for (int leader_lives = 0; leader_lives < 2; leader_lives++) {
+		struct one *o = one_simple(3);
+		struct paxos_message m = one_message(PAXOS_HEARTBEAT, 2);
+		m.ballot = one_ballot(3, 2);
+		m.lease_ns = L;
+		one_step(o, 2, &m);
+		one_persist(o);
+		one_tick(o, 10 * NS_PER_S);
+		assert_false(probes(o));
+		assert_true(paxos_next_tick(o->p) > o->now_ns);
+		bool stood = false;
+		for (int i = 0; i < 20 && !stood; i++) {
+			if (leader_lives) {
+				m = one_message(PAXOS_HEARTBEAT, 2);
+				m.ballot = one_ballot(3, 2);
+				m.lease_ns = L;
+				one_step(o, 2, &m);
+			}
+			one_tick(o, 150 * NS_PER_MS);
+			stood = probes(o);
+		}
+		assert_int_equal(stood, !leader_lives);
+		one_free(o);
+	}
+}
+
 /* Leases never overlap, with the clocks as wrong as the bound allows (checked after each event by
  * the paper network), while the master is cut off, stopped, and comes back. */
 static void test_never_overlap_within_drift(void **state)
@@ -175,6 +210,7 @@ int main(void)
 		cmocka_unit_test(test_lapses_without_answers),
 		cmocka_unit_test(test_own_acceptor_is_bound),
 		cmocka_unit_test(test_release_after_the_lease),
+		cmocka_unit_test(test_late_loop),
 		cmocka_unit_test(test_never_overlap_within_drift),
 	};
 
