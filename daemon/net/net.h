@@ -19,6 +19,9 @@
  *
  * Fairness. Receives from peers are armed at once; client calls and stream reads are armed again
  * from a budget in each net_turn(), so that a flood of clients never starves an election.
+ *
+ * Threads. gRPC starts threads of its own; net_open() sees to it that they take no signals. The
+ * program ignores SIGPIPE.
  */
 #ifndef CHUBBY_NET_NET_H
 #define CHUBBY_NET_NET_H
@@ -89,11 +92,12 @@ MUST_USE enum error net_open(const struct net_config *config, struct net **ret_n
 int net_client_port(const struct net *n);
 int net_peer_port(const struct net *n);
 
-/* The next event, waiting until `deadline_ns` on the clock of clock_now_ns(); a deadline in the
- * past polls. */
+/* The next event, waiting until `deadline_ns` on the clock of clock_now_ns(), to the millisecond
+ * and never less; a deadline in the past polls. */
 void net_next(struct net *n, int64_t deadline_ns, struct net_event *ret_event);
 
-/* Once a turn of the loop: arms client receives from the budget and sends what has gathered. */
+/* Once a turn of the loop: arms client receives from the budget. Sending needs no turn: an answer
+ * leaves at once, or right behind what is on its way. */
 void net_turn(struct net *n);
 
 /* Answers a call; a refusal becomes a gRPC status with details, or the envelope's error. Encodes
@@ -104,7 +108,9 @@ void net_push(struct net *n, struct net_stream stream, const struct reply *r);
 /* Ends a stream with a refusal, after what is queued. */
 void net_stream_close(struct net *n, struct net_stream stream, const struct reply *r);
 
-/* Queues a frame (built with codec_frame_…) for a peer; false if it was dropped. Copied. */
+/* Queues a frame (built with codec_frame_…) for a peer. Copied. False if it was dropped: not
+ * connected, larger than CODEC_FRAME_MAX_BYTES, or beyond NET_PEER_QUEUE_MAX_BYTES. Frames that
+ * gather behind one that is on its way arrive as one, except on Bulk. */
 bool net_peer_send(struct net *n, struct replica_id to, struct bytes frame, bool bulk);
 bool net_peer_connected(const struct net *n, struct replica_id replica);
 
@@ -114,7 +120,8 @@ void net_post(struct net *n, void *item);
 /* Graceful end: stop accepting; the caller answers what it holds, then takes events until
  * NET_DRAINED, which comes after at most `grace_ns`, when the rest is cut off. */
 void net_shutdown_begin(struct net *n, int64_t grace_ns);
-/* After NET_DRAINED, or at once to abandon everything. */
+/* After NET_DRAINED, or at once to abandon everything; NULL is allowed. Nobody may post any more;
+ * what was posted and not taken is dropped, so take events until NET_TIMEOUT first. */
 void net_close(struct net *n);
 
 struct net_counters {

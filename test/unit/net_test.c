@@ -197,6 +197,43 @@ static void test_held_call_answered(void **state)
 	assert_int_equal(finish(f, k).epoch.n, 4);
 }
 
+#define FLOOD (3 * NET_TURN_BUDGET)
+
+/* Between two turns a flood of calls brings no more events than the budget and what is armed. */
+static void test_budget_bounds_a_turn(void **state)
+{
+	struct fixture *f = *state;
+	const struct reply answer = master_is("a:1", 1);
+	struct raw_call *calls = mem_zalloc(FLOOD * sizeof(*calls));
+	const uint64_t armed = 64; /* at gRPC for one method: no more than this */
+	int64_t end_ns = clock_now_ns() + RAW_PATIENCE_NS;
+	uint64_t heard = 0, quiet = 0;
+	struct net_event event;
+
+	net_turn(f->net);
+	for (int i = 0; i < FLOOD; i++)
+		raw_unary(&f->client, &calls[i], FIND_MASTER, find_master(f, 0));
+	while (quiet < 100) {
+		while (raw_poll(&f->client))
+			;
+		net_next(f->net, clock_now_ns() + NS_PER_MS, &event);
+		quiet = event.kind == NET_TIMEOUT ? quiet + 1 : 0;
+		heard += event.kind == NET_REQUEST;
+		net_reply(f->net, event.call, &answer);
+		assert_true(heard <= NET_TURN_BUDGET + armed);
+	}
+	assert_true(heard >= NET_TURN_BUDGET);
+	while (heard < FLOOD) {
+		event = raw_pump(&f->client, f->net);
+		heard += event.kind == NET_REQUEST;
+		net_reply(f->net, event.call, &answer);
+		assert_true(clock_now_ns() < end_ns);
+	}
+	for (int i = 0; i < FLOOD; i++)
+		finish(f, &calls[i]);
+	free(calls);
+}
+
 /* ---- posts ---------------------------------------------------------------------------------- */
 
 #define POST_THREADS 4
@@ -435,6 +472,7 @@ int main(void)
 		WITH_NET(test_call_gone_on_deadline),
 		WITH_NET(test_large_contents),
 		WITH_NET(test_held_call_answered),
+		WITH_NET(test_budget_bounds_a_turn),
 		WITH_NET(test_posts_in_order),
 		WITH_NET(test_busy_port),
 		cmocka_unit_test(test_addresses),
