@@ -144,6 +144,8 @@ static enum error open_log(struct store *s, char **ret_trouble)
 	if (e == ERROR_OK)
 		e = db_check_version(s->log.db, STORE_FILE_LOG, STORE_APPLICATION_LOG, ret_trouble);
 	if (e == ERROR_OK)
+		e = db_check_writable(s->log.db, STORE_FILE_LOG, ret_trouble);
+	if (e == ERROR_OK)
 		e = meta_get_identity(s->log.db, STORE_FILE_LOG, &inside, ret_trouble);
 	if (e == ERROR_OK) {
 		s->identity = inside;
@@ -217,6 +219,8 @@ static enum error open_state(struct store *s, char **ret_trouble)
 	if (e == ERROR_OK)
 		e = db_check_version(s->state.db, STORE_FILE_STATE, STORE_APPLICATION_STATE,
 				     ret_trouble);
+	if (e == ERROR_OK)
+		e = db_check_writable(s->state.db, STORE_FILE_STATE, ret_trouble);
 	if (e == ERROR_OK)
 		e = meta_get_identity(s->state.db, STORE_FILE_STATE, &inside, ret_trouble);
 	if (e == ERROR_OK && !identity_equal(&inside, &s->identity)) {

@@ -193,6 +193,16 @@ enum error db_check_version(sqlite3 *db, const char *file, int64_t application, 
 	return ERROR_OK;
 }
 
+enum error db_check_writable(sqlite3 *db, const char *file, char **ret_trouble)
+{
+	if (sqlite3_db_readonly(db, "main") == 0)
+		return ERROR_OK;
+	*ret_trouble = sentence("%s cannot be written: look at its owner and mode, and at the "
+				"file system",
+				file);
+	return ERROR_STORAGE_IO;
+}
+
 /* SQLite gives the WAL the mode of the database. */
 static enum error create_file(const char *path, char **ret_trouble)
 {

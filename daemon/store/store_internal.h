@@ -129,6 +129,8 @@ MUST_USE int db_number(sqlite3 *db, const char *sql, int64_t *ret_number);
 /* Application id and schema version. STORAGE_VERSION for a newer one. */
 MUST_USE enum error db_check_version(sqlite3 *db, const char *file, int64_t application,
 				     char **ret_trouble);
+/* STORAGE_IO for one that permissions, or a damaged header, make read-only. */
+MUST_USE enum error db_check_writable(sqlite3 *db, const char *file, char **ret_trouble);
 /* Creates a database with its tables and the identity, in a file that must not exist. */
 MUST_USE enum error db_create(const char *directory, const char *file, int64_t application,
 			      const struct store_identity *identity, sqlite3 **ret_db,
