@@ -59,13 +59,17 @@ struct dev {
 	bool stopping;
 };
 
+/* Read once, at the start: after a rebuild the link would name a file that is gone. */
 static char *program_path(void)
 {
 	static char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
-	CHECK(n > 0);
-	path[n] = '\0';
+	if (path[0] == '\0') {
+		ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+		CHECK(n > 0);
+		path[n] = '\0';
+	}
 	return path;
 }
 

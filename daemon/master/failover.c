@@ -4,6 +4,13 @@
  */
 #include "master/master_internal.h"
 
+static void node_unkept(struct master *m, const struct moment *at, uint64_t instance)
+{
+	struct entry e = {.kind = ENTRY_NODE_REAP, .keep = {.instance = instance}};
+
+	propose(m, at, &e);
+}
+
 void master_begin(struct master *m, const struct moment *at)
 {
 	const struct session *s = NULL;
@@ -26,6 +33,10 @@ void master_begin(struct master *m, const struct moment *at)
 		for (uint32_t i = 0; i < n->lock->waiter_count; i++)
 			lock_wait_watch(m, n->instance, &n->lock->waiters[i]);
 	}
+	/* Ephemeral nodes that the former master did not get to. */
+	for (n = cell_reapable_after(m->cell, 0); n != NULL;
+	     n = cell_reapable_after(m->cell, n->instance))
+		node_unkept(m, at, n->instance);
 	find_master_news(m);
 }
 
@@ -71,13 +82,6 @@ static void session_ended(struct master *m, const struct effect *e)
 		push_to(m, l->stream, &push);
 	}
 	lease_remove(m, l);
-}
-
-static void node_unkept(struct master *m, const struct moment *at, uint64_t instance)
-{
-	struct entry e = {.kind = ENTRY_NODE_REAP, .keep = {.instance = instance}};
-
-	propose(m, at, &e);
 }
 
 static void effect_seen(struct master *m, const struct moment *at, const struct effect *e)

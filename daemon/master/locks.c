@@ -183,7 +183,8 @@ void cancel_request(struct master *m, struct inbound *in)
 	propose_for(m, in, &e);
 }
 
-/* The grant may have been faster: then the lock is held, and the client is told so. */
+/* The grant may have been faster: then the lock is held, and the client is told so. A waiter that
+ * is gone is gone, whoever took it away. */
 void cancel_applied(struct master *m, const struct open_call *c, const struct result *r)
 {
 	struct reply out = {.kind = MESSAGE_CANCEL};
@@ -192,7 +193,7 @@ void cancel_applied(struct master *m, const struct open_call *c, const struct re
 	if (h != NULL) {
 		out.wait.grant = holder_grant(m, c->instance, h);
 		reply_with(m, c->call, false, &out);
-	} else if (r->error != ERROR_OK && r->error != ERROR_NOT_HELD) {
+	} else if (r->error != ERROR_OK && r->error != ERROR_NOT_FOUND) {
 		reply_error(m, c->call, MESSAGE_CANCEL, r->error, NULL);
 	} else {
 		reply_with(m, c->call, false, &out);
