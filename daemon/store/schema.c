@@ -103,34 +103,49 @@ int db_number(sqlite3 *db, const char *sql, int64_t *ret_number)
 	return rc;
 }
 
-/* "file:" and the path with what a URI would read otherwise escaped; the caller frees. */
-static char *uri_of(const char *path, bool immutable)
+static void uri_add(struct buffer *uri, const char *text)
 {
-	const char *tail = immutable ? "?immutable=1" : "";
-	char *uri = mem_alloc(3 * strlen(path) + strlen("file://") + strlen(tail) + 1);
-	/* An absolute path gets an empty authority, lest "//host/path" be read as one. */
-	char *at = uri + sprintf(uri, *path == '/' ? "file://" : "file:");
+	bool fits = buffer_append(uri, bytes_of_text(text));
 
+	CHECK(fits);
+}
+
+/* A URI with what it would read otherwise escaped, ended by a NUL. */
+static void uri_of(const char *path, bool immutable, struct buffer *ret_uri)
+{
+	static const char special[] = "%?#";
+	static const char *const escaped[] = {"%25", "%3F", "%23"};
+
+	buffer_init(ret_uri, 4 * strlen(path) + 64);
+	/* An absolute path gets an empty authority, lest "//host/path" be read as one. */
+	uri_add(ret_uri, *path == '/' ? "file://" : "file:");
 	for (const char *p = path; *p != '\0'; p++) {
-		if (strchr("%?#", *p) != NULL)
-			at += sprintf(at, "%%%02X", (unsigned)(unsigned char)*p);
+		const char *found = strchr(special, *p);
+		bool fits = true;
+
+		if (found != NULL)
+			uri_add(ret_uri, escaped[found - special]);
 		else
-			*at++ = *p;
+			fits = buffer_append(ret_uri, (struct bytes){(const uint8_t *)p, 1});
+		CHECK(fits);
 	}
-	strcpy(at, tail);
-	return uri;
+	uri_add(ret_uri, immutable ? "?immutable=1" : "");
+	uri_add(ret_uri, "x");
+	ret_uri->data[ret_uri->size - 1] = '\0';
 }
 
 static int open_connection(const char *path, bool immutable, sqlite3 **ret_db)
 {
 	int access = immutable ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-	char *uri = uri_of(path, immutable);
-	int rc = sqlite3_open_v2(uri, ret_db,
-				 access | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
-					 SQLITE_OPEN_EXRESCODE,
-				 NULL);
+	struct buffer uri;
+	int rc;
 
-	free(uri);
+	uri_of(path, immutable, &uri);
+	rc = sqlite3_open_v2((const char *)uri.data, ret_db,
+			     access | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+			     NULL);
+
+	buffer_release(&uri);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_busy_timeout(*ret_db, BUSY_TIMEOUT_MS);
 	return rc;

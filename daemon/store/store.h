@@ -37,9 +37,9 @@
 struct store_member {
 	struct replica_id replica;
 	struct incarnation incarnation;
-	char address[STORE_TEXT_MAX_BYTES];      /* for clients: host:port */
+	char address[STORE_TEXT_MAX_BYTES]; /* for clients: host:port */
 	char peer_address[STORE_TEXT_MAX_BYTES];
-	char web_address[STORE_TEXT_MAX_BYTES];  /* may be empty */
+	char web_address[STORE_TEXT_MAX_BYTES]; /* may be empty */
 };
 
 /* Who the replica is; written once by genesis. */

@@ -54,8 +54,8 @@ struct log_tail {
 	struct slot trimmed; /* no row stands at or below */
 	uint64_t count;
 	uint64_t value_bytes;
-	/* Sum modulo 2^64 of the row checksums: replacing and trimming rows needs only the rows that
-	 * go and come, and the order does not matter. */
+	/* Sum modulo 2^64 of the row checksums: replacing and trimming need only the rows that go
+	 * and come, in any order. */
 	uint64_t sum;
 };
 
@@ -201,7 +201,8 @@ MUST_USE enum error log_read_row(const struct store_identity *identity, sqlite3_
 				 struct paxos_accepted *ret_accepted, uint64_t *ret_checksum,
 				 char **ret_trouble);
 #define LOG_ROW_COLUMNS                                                                            \
-	"slot, round, replica, incarnation_high, incarnation_low, value_checksum, row_checksum, value"
+	"slot, round, replica, incarnation_high, incarnation_low, value_checksum, row_checksum,"   \
+	" value"
 
 /* Trimming (trim.c). */
 bool trim_due(const struct store *s, struct slot state_slot);
