@@ -9,6 +9,7 @@ enum sim_fault {
 	FAULT_DISK_ERROR,
 	FAULT_RESIGN,
 	FAULT_ROLLBACK,
+	FAULT_BLINK,
 	FAULT_CLOCK,
 	FAULT_COUNT,
 };
@@ -37,6 +38,8 @@ static int64_t mean_of(const struct world *w, enum sim_fault fault)
 		return p->resign_mean_ns;
 	case FAULT_ROLLBACK:
 		return p->rollback_mean_ns;
+	case FAULT_BLINK:
+		return p->blink_mean_ns;
 	case FAULT_CLOCK:
 		return CLOCK_MEAN_NS;
 	case FAULT_COUNT:
@@ -83,6 +86,14 @@ static struct host *victim(struct world *w)
 	return NULL;
 }
 
+static void start_after(struct world *w, struct host *h, int64_t wait_ns)
+{
+	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + wait_ns,
+					.kind = EVENT_START,
+					.target = h->index,
+					.process = h->process});
+}
+
 static void start_later(struct world *w, struct host *h)
 {
 	struct rng *rng = &w->fault_rng;
@@ -91,10 +102,7 @@ static void start_later(struct world *w, struct host *h)
 			  : kind < 8          ? rng_between(rng, 50 * NS_PER_MS, 2 * NS_PER_S)
 					      : rng_between(rng, NS_PER_S, 10 * NS_PER_S);
 
-	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + wait_ns,
-					.kind = EVENT_START,
-					.target = h->index,
-					.process = h->process});
+	start_after(w, h, wait_ns);
 }
 
 static void crash(struct world *w, struct host *h)
@@ -120,9 +128,8 @@ static void crash_some(struct world *w)
 		crash(w, victim(w));
 }
 
-static void pause_one(struct world *w)
+static void pause_host(struct world *w, struct host *h)
 {
-	struct host *h = victim(w);
 	int64_t long_ns = rng_chance(&w->fault_rng, 600000) ? 800 * NS_PER_MS : 8 * NS_PER_S;
 
 	if (h == NULL)
@@ -134,6 +141,28 @@ static void pause_one(struct world *w)
 					.kind = EVENT_RESUME,
 					.target = h->index,
 					.process = h->process});
+}
+
+/* The master stands still with its lease, and everybody else starts again at once: whoever forgets
+ * what it promised elects a second one. */
+static void blink(struct world *w)
+{
+	struct host *master = NULL;
+
+	for (uint32_t i = 0; i < w->options->replicas; i++)
+		if (sim_host_serves(&w->hosts[i]))
+			master = &w->hosts[i];
+	if (master == NULL)
+		return;
+	pause_host(w, master);
+	for (uint32_t i = 0; i < w->options->replicas; i++) {
+		struct host *h = &w->hosts[i];
+
+		if (h == master || h->state != HOST_UP)
+			continue;
+		sim_host_crash(h);
+		start_after(w, h, rng_between(&w->fault_rng, NS_PER_MS, 20 * NS_PER_MS));
+	}
 }
 
 static void slow_disk(struct world *w)
@@ -236,7 +265,7 @@ void sim_fault(struct world *w, uint64_t fault)
 		crash_some(w);
 		break;
 	case FAULT_PAUSE:
-		pause_one(w);
+		pause_host(w, victim(w));
 		break;
 	case FAULT_CUT:
 		sim_net_fault(w);
@@ -253,8 +282,11 @@ void sim_fault(struct world *w, uint64_t fault)
 	case FAULT_ROLLBACK:
 		rollback(w);
 		break;
+	case FAULT_BLINK:
+		blink(w);
+		break;
 	case FAULT_CLOCK:
-		/* A tick that stands in the queue comes where the old rate put it: early or late. */
+		/* A tick in the queue comes where the old rate put it: early or late. */
 		sim_fault_clock(w, &w->hosts[rng_below(&w->fault_rng, w->options->replicas)]);
 		break;
 	case FAULT_COUNT:

@@ -16,7 +16,8 @@ static const struct sim_profile profiles[] = {
 		.crash_mean_ns = 4 * NS_PER_S, .pause_mean_ns = 5 * NS_PER_S,
 		.cut_mean_ns = 4 * NS_PER_S, .slow_disk_mean_ns = 8 * NS_PER_S,
 		.disk_error_mean_ns = 20 * NS_PER_S, .resign_mean_ns = 12 * NS_PER_S,
-		.expire_mean_ns = 5 * NS_PER_S, .drift_ppm = DRIFT_PPM_DEFAULT, .trims = true,
+		.expire_mean_ns = 5 * NS_PER_S, .blink_mean_ns = 20 * NS_PER_S,
+		.drift_ppm = DRIFT_PPM_DEFAULT, .trims = true,
 	},
 	{
 		.name = "crash",

@@ -46,7 +46,7 @@ struct sim_profile {
 	int64_t slow_max_ns;                        /* of one that lags far behind */
 	int64_t sync_max_ns;                        /* of an ordinary write */
 	int64_t crash_mean_ns, pause_mean_ns, cut_mean_ns, slow_disk_mean_ns, disk_error_mean_ns;
-	int64_t resign_mean_ns, expire_mean_ns, rollback_mean_ns;
+	int64_t resign_mean_ns, expire_mean_ns, rollback_mean_ns, blink_mean_ns;
 	int32_t drift_ppm;    /* real bound of the clocks' rates */
 	int64_t think_max_ns; /* between two calls of a lane; 0: the default */
 	uint32_t bulk_ppm;    /* of a client's file writes that are large */
