@@ -1,4 +1,4 @@
-/* Life, roles and their moves, and the dispatch of messages, ticks and news from the disk. */
+/* Life, roles and their moves; ticks and news from the disk. */
 #include "paxos_internal.h"
 
 #include <stdio.h>
@@ -94,7 +94,7 @@ int64_t paxos_jitter(struct paxos *p, int64_t bound_ns)
  * peers and disk sent meanwhile a heartbeat's time to be read before any timeout fires; but not
  * again and again, or a loop that is always late would never notice anything.
  */
-static void arrive(struct paxos *p, int64_t now_ns)
+void paxos_arrive(struct paxos *p, int64_t now_ns)
 {
 	int64_t due_ns = paxos_next_tick(p);
 
@@ -104,7 +104,7 @@ static void arrive(struct paxos *p, int64_t now_ns)
 		p->late_until_ns = now_ns + p->config.heartbeat_ns;
 }
 
-static void note_round(struct paxos *p, struct ballot ballot)
+void paxos_note_round(struct paxos *p, struct ballot ballot)
 {
 	if (ballot.round <= ROUND_MAX && p->highest_round < ballot.round)
 		p->highest_round = ballot.round;
@@ -159,7 +159,7 @@ struct paxos *paxos_new(const struct paxos_config *config, struct paxos_recovere
 		p->durable.chosen = recovered->applied;
 	p->persisted_chosen = recovered->durable.chosen;
 	paxos_init_timers(p);
-	note_round(p, p->durable.promised);
+	paxos_note_round(p, p->durable.promised);
 
 	const char *trouble = tail_load(p, recovered);
 	if (trouble == NULL)
@@ -193,140 +193,9 @@ void paxos_free(struct paxos *p)
 	free(p);
 }
 
-/* From a configured acceptor, about a ballot that is the sender's to speak of? */
-static bool message_is_sound(struct paxos *p, uint32_t from, const struct paxos_message *m)
-{
-	if (!incarnation_equal(m->incarnation, p->config.membership.members[from].incarnation)) {
-		output_note_minor(p, "replica %u speaks for another incarnation; ignored",
-				  (unsigned)member_id(p, from).n);
-		return false;
-	}
-	if (m->ballot.round > ROUND_MAX || m->promised.round > ROUND_MAX || m->slot.n > SLOT_MAX ||
-	    m->chosen.n > SLOT_MAX || m->trimmed.n > SLOT_MAX) {
-		output_note_minor(p, "replica %u names an impossible round or slot; ignored",
-				  (unsigned)member_id(p, from).n);
-		return false;
-	}
-	if (m->kind != PAXOS_PREPARE && m->kind != PAXOS_ACCEPT && m->kind != PAXOS_HEARTBEAT &&
-	    m->kind != PAXOS_RELEASE)
-		return true;
-	struct ballot sender = {1, member_id(p, from), m->incarnation};
-	if (ballot_is_none(m->ballot) || !ballot_same_owner(m->ballot, sender)) {
-		output_note_minor(p,
-				  "replica %u sends %s for a ballot that is not its own; ignored",
-				  (unsigned)member_id(p, from).n, paxos_kind_name(m->kind));
-		return false;
-	}
-	return true;
-}
-
-/* What only a vetted replica takes part in. */
-static void step_vetted(struct paxos *p, uint32_t from, const struct paxos_message *m)
-{
-	switch (m->kind) {
-	case PAXOS_PROBE:
-		acceptor_on_probe(p, from, m);
-		break;
-	case PAXOS_PROBE_REPLY:
-		election_on_probe_reply(p, from, m);
-		break;
-	case PAXOS_PREPARE:
-		acceptor_on_prepare(p, from, m);
-		break;
-	case PAXOS_PROMISE:
-		election_on_promise(p, from, m);
-		break;
-	case PAXOS_REFUSAL:
-		if (p->role == PAXOS_MASTER)
-			lead_on_refusal(p, from, m);
-		else if (p->role == PAXOS_CANDIDATE)
-			election_on_refusal(p, from, m);
-		break;
-	case PAXOS_ACCEPT:
-		acceptor_on_accept(p, from, m);
-		break;
-	case PAXOS_ACCEPTED:
-		proposer_on_accepted(p, from, m);
-		break;
-	case PAXOS_HEARTBEAT:
-		acceptor_on_heartbeat(p, from, m);
-		break;
-	case PAXOS_HEARTBEAT_ACK:
-		lead_on_heartbeat_ack(p, from, m);
-		break;
-	case PAXOS_RELEASE:
-		acceptor_on_release(p, from, m);
-		break;
-	default:
-		break;
-	}
-}
-
-/* What every replica takes part in whose memory is not lost. */
-static bool step_any(struct paxos *p, uint32_t from, const struct paxos_message *m)
-{
-	switch (m->kind) {
-	case PAXOS_LEARN:
-		learner_on_learn(p, from, m);
-		return true;
-	case PAXOS_GREET:
-		greet_on_greet(p, from, m);
-		return true;
-	case PAXOS_CHALLENGE:
-		greet_on_challenge(p, from, m);
-		return true;
-	case PAXOS_GREET_STATE:
-		greet_on_state(p, from, m);
-		return true;
-	case PAXOS_VERDICT:
-		greet_on_verdict(p, from, m);
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void step_from_leader(struct paxos *p, uint32_t from, const struct paxos_message *m)
-{
-	if (!ballot_less(m->ballot, p->following)) {
-		p->following = m->ballot;
-		p->contact_ns = p->now_ns;
-	}
-	seen_merge(p, m);
-	learner_told(p, from, m->ballot, m->chosen);
-}
-
-void paxos_step(struct paxos *p, int64_t now_ns, struct replica_id from,
-		const struct paxos_message *m)
-{
-	uint32_t member = membership_find(&p->config.membership, from);
-
-	arrive(p, now_ns);
-	if (p->role == PAXOS_LOST || p->storage_failed)
-		return;
-	if (member == MEMBER_NONE || member == p->self) {
-		output_note_minor(p, "a message from replica %u, which is no peer; ignored",
-				  (unsigned)from.n);
-		return;
-	}
-	if (!message_is_sound(p, member, m))
-		return;
-	p->peers[member].heard_ns = now_ns;
-	p->peers[member].chosen = m->chosen;
-	note_round(p, m->ballot);
-	note_round(p, m->promised);
-
-	if (!step_any(p, member, m) && paxos_takes_part(p))
-		step_vetted(p, member, m);
-	if (p->role != PAXOS_LOST && (m->kind == PAXOS_ACCEPT || m->kind == PAXOS_HEARTBEAT))
-		step_from_leader(p, member, m);
-	if (p->role != PAXOS_LOST)
-		learner_notice_lag(p);
-}
-
 void paxos_tick(struct paxos *p, int64_t now_ns)
 {
-	arrive(p, now_ns);
+	paxos_arrive(p, now_ns);
 	if (p->role == PAXOS_LOST || p->storage_failed)
 		return;
 	if (!paxos_late(p) && storage_stalled(p))
@@ -361,7 +230,7 @@ int64_t paxos_next_tick(const struct paxos *p)
 void paxos_persisted(struct paxos *p, int64_t now_ns, uint64_t number)
 {
 	CHECK(number <= p->sealed);
-	arrive(p, now_ns);
+	paxos_arrive(p, now_ns);
 	if (number <= p->persisted || p->storage_failed)
 		return;
 	/* A disk that took so long is not one to lead with, though it has finished now. */

@@ -2,9 +2,10 @@
  * The learner: the watermark, and fetching what was missed.
  *
  * A watermark told under ballot b makes chosen what this replica accepted in b, and nothing else:
- * a value of an older ballot may have lost. That holds because a master's watermark never covers a
- * slot in which its own proposal lost: it steps down when it learns of one. The rest is asked for from a peer that knows it as
- * chosen; one request at a time, and another peer when that one does not answer.
+ * a value of an older ballot may have lost. That holds because a master's watermark never covers
+ * a slot in which its own proposal lost: it steps down when it learns of one. The rest is asked
+ * for from a peer that knows it as chosen; one request at a time, and another peer when that one
+ * does not answer.
  */
 #include "paxos_internal.h"
 

@@ -84,8 +84,8 @@ struct paxos_config {
 	int64_t heartbeat_ns;  /* default 100 ms; at most lease_ns / 3 */
 	int32_t drift_ppm;     /* bound of each clock's rate error */
 	int64_t stall_ns;      /* a master steps down when its oldest write is older; 1 s */
-	int64_t stand_back_ns; /* no candidacy for so long after the start: 0, or a few seconds after
-				  a storage error */
+	int64_t stand_back_ns; /* no candidacy for so long after the start: 0, or a few seconds
+				  after a storage error */
 	struct paxos_membership membership;
 };
 
@@ -227,14 +227,14 @@ struct paxos_output {
 	uint32_t message_count;
 	const struct paxos_envelope *messages;
 
-	/* Newly chosen, ascending, without gaps: apply each. `value` is borrowed: take a reference. */
+	/* Newly chosen, ascending, without gaps: apply each. `value` is borrowed: reference it. */
 	uint32_t chosen_count;
 	const struct paxos_accepted *chosen;
 
 	/* Send the chosen log from `from` on to `to`, at most a chunk, over the bulk connection.
-	 * All of them are durable as chosen. Slots at or below the trim point of paxos_durable(), as
-	 * it is now, are left out: what a row below an installed snapshot holds was perhaps never
-	 * chosen. Without entries the watermark and the trim point are sent all the same. */
+	 * All of them are durable as chosen. Slots at or below the trim point of paxos_durable(),
+	 * as it is now, are left out: what a row below an installed snapshot holds was perhaps
+	 * never chosen. Without entries watermark and trim point are sent all the same. */
 	struct paxos_serve {
 		struct replica_id to;
 		struct slot from;
@@ -245,8 +245,8 @@ struct paxos_output {
 	/* A peer's log begins above what we need: only a snapshot helps. `replica` 0: none. */
 	struct replica_id snapshot_from;
 
-	/* Mastership won or lost since the last output; on `elected`, propose the epoch entry. Both:
-	 * the old one is over and a new one has begun. */
+	/* Mastership won or lost since the last output; on `elected`, propose the epoch entry.
+	 * Both: the old one is over and a new one has begun. */
 	bool elected;
 	bool deposed;
 

@@ -1,7 +1,8 @@
 /*
  * What the files of paxos/ share; nobody outside this directory includes it.
  *
- *   core.c        life, dispatch of messages and ticks, roles and their moves
+ *   core.c        life, roles and their moves, ticks and news from the disk
+ *   step.c        dispatch of messages
  *   output.c      gathers writes, messages, chosen values and notes for the host
  *   message.c     ownership and names of messages
  *   tail.c        accepted values above the watermark
@@ -250,6 +251,9 @@ void paxos_lose(struct paxos *p, const char *why);
 bool paxos_takes_part(const struct paxos *p);
 bool paxos_late(const struct paxos *p);
 int64_t paxos_jitter(struct paxos *p, int64_t bound_ns);
+/* Begins every call that brings the time: notices a loop that was late. */
+void paxos_arrive(struct paxos *p, int64_t now_ns);
+void paxos_note_round(struct paxos *p, struct ballot ballot);
 
 /* output.c */
 struct gather *gather_current(struct paxos *p);

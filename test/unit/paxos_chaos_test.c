@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#define SEEDS 60
+#define SEEDS 40
 
 /* Things get better more often than worse, so that most of the time there is a master to lose. */
 static void recover_some(struct net *n)

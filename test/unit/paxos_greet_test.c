@@ -48,11 +48,10 @@ static void test_rolled_back_is_told(void **state)
 		net_crash(n, victim);
 		net_disk_restore(n, victim, old);
 		net_disk_free(old);
-		/* Cut off from the log, so that it cannot learn what it forgot. */
 		net_start(n, victim, seed % 2 == 0 ? PAXOS_MEMORY_WHOLE : PAXOS_MEMORY_DOUBTFUL);
 		net_run(n, NS_PER_S);
 		enum paxos_role role = paxos_role(n->nodes[victim].p);
-		/* It was told, or had caught up with all it had acknowledged before it was asked. */
+		/* It was told, or had caught up with all that it had acknowledged. */
 		if (role != PAXOS_LOST)
 			assert_true(n->nodes[victim].applied >= 13);
 		else

@@ -45,7 +45,7 @@ struct net *net_new(uint32_t count, uint64_t seed)
 	return n;
 }
 
-static void rows_release(struct paxos_accepted *rows, uint32_t count)
+void net_rows_release(struct paxos_accepted *rows, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		value_unref(rows[i].value);
@@ -55,7 +55,7 @@ static void rows_release(struct paxos_accepted *rows, uint32_t count)
 
 static void write_free(struct net_write *w)
 {
-	rows_release(w->write.accepted, w->write.accepted_count);
+	net_rows_release(w->write.accepted, w->write.accepted_count);
 	free(w->write.accepted);
 	free(w);
 }
@@ -63,7 +63,7 @@ static void write_free(struct net_write *w)
 static void message_free(struct net_message *m)
 {
 	paxos_message_release(&m->message);
-	rows_release(m->entries, m->entry_count);
+	net_rows_release(m->entries, m->entry_count);
 	free(m->entries);
 	free(m);
 }
@@ -86,7 +86,7 @@ void net_free(struct net *n)
 {
 	for (uint32_t id = 1; id <= n->count; id++) {
 		net_crash(n, id);
-		rows_release(n->nodes[id].disk.rows, NET_SLOTS_MAX);
+		net_rows_release(n->nodes[id].disk.rows, NET_SLOTS_MAX);
 	}
 	while (n->messages != NULL) {
 		struct net_message *m = n->messages;
@@ -428,103 +428,4 @@ void net_run(struct net *n, int64_t duration_ns)
 	while (net_event(n, until_ns))
 		;
 	n->now_ns = until_ns;
-}
-
-uint32_t net_master(struct net *n)
-{
-	for (uint32_t id = 1; id <= n->count; id++) {
-		struct paxos *p = n->nodes[id].p;
-		if (p != NULL && paxos_lease_until(p) > net_local_ns(n, id))
-			return id;
-	}
-	return 0;
-}
-
-uint32_t net_wait_master(struct net *n, int64_t limit_ns)
-{
-	int64_t until_ns = n->now_ns + limit_ns;
-
-	while (net_master(n) == 0 && n->now_ns < until_ns)
-		net_run(n, NS_PER_MS);
-	return net_master(n);
-}
-
-bool net_wait_equal(struct net *n, uint64_t least, int64_t limit_ns)
-{
-	int64_t until_ns = n->now_ns + limit_ns;
-
-	for (;;) {
-		bool equal = n->history_newest >= least;
-		for (uint32_t id = 1; id <= n->count; id++) {
-			if (n->nodes[id].p != NULL && n->nodes[id].applied != n->history_newest)
-				equal = false;
-		}
-		if (equal || n->now_ns >= until_ns)
-			return equal;
-		net_run(n, 10 * NS_PER_MS);
-	}
-}
-
-enum error net_propose(struct net *n, uint32_t id)
-{
-	char text[32];
-	struct net_node *node = &n->nodes[id];
-
-	(void)snprintf(text, sizeof(text), "command %llu", (unsigned long long)++n->proposed);
-	enum error e = paxos_propose(node->p, net_local_ns(n, id), bytes_of_text(text));
-	net_collect(n, id);
-	return e;
-}
-
-void net_isolate(struct net *n, uint32_t id, bool cut)
-{
-	for (uint32_t other = 1; other <= n->count; other++) {
-		if (other == id)
-			continue;
-		n->cut[id][other] = cut;
-		n->cut[other][id] = cut;
-	}
-}
-
-void net_trim(struct net *n, uint32_t id, uint64_t slot)
-{
-	struct net_node *node = &n->nodes[id];
-
-	assert_true(slot <= node->disk.durable.chosen.n);
-	for (uint64_t s = 1; s <= slot; s++)
-		rows_release(&node->disk.rows[s], 1);
-	node->disk.durable.trimmed = (struct slot){slot};
-	if (node->p != NULL) {
-		paxos_trimmed(node->p, (struct slot){slot});
-		net_collect(n, id);
-	}
-}
-
-struct net_disk *net_disk_copy(const struct net *n, uint32_t id)
-{
-	struct net_disk *copy = mem_dup(&n->nodes[id].disk, sizeof(*copy));
-
-	for (uint32_t i = 0; i < NET_SLOTS_MAX; i++) {
-		if (copy->rows[i].value != NULL)
-			(void)value_ref(copy->rows[i].value);
-	}
-	return copy;
-}
-
-void net_disk_free(struct net_disk *copy)
-{
-	rows_release(copy->rows, NET_SLOTS_MAX);
-	free(copy);
-}
-
-void net_disk_restore(struct net *n, uint32_t id, const struct net_disk *copy)
-{
-	struct net_disk *disk = &n->nodes[id].disk;
-
-	rows_release(disk->rows, NET_SLOTS_MAX);
-	*disk = *copy;
-	for (uint32_t i = 0; i < NET_SLOTS_MAX; i++) {
-		if (disk->rows[i].value != NULL)
-			(void)value_ref(disk->rows[i].value);
-	}
 }

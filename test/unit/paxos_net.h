@@ -101,5 +101,6 @@ struct net_disk *net_disk_copy(const struct net *n, uint32_t id);
 void net_disk_restore(struct net *n, uint32_t id, const struct net_disk *copy);
 void net_disk_free(struct net_disk *copy);
 struct incarnation net_incarnation(uint32_t id);
+void net_rows_release(struct paxos_accepted *rows, uint32_t count);
 
 #endif
