@@ -72,7 +72,7 @@ void sim_faults_schedule(struct world *w)
 static struct host *victim(struct world *w)
 {
 	uint32_t first = (uint32_t)rng_below(&w->fault_rng, w->options->replicas);
-	bool master = rng_chance(&w->fault_rng, 400000);
+	bool master = rng_chance(&w->fault_rng, 400000) || w->options->profile->masters_only;
 
 	for (uint32_t i = 0; master && i < w->options->replicas; i++)
 		if (w->hosts[i].state == HOST_UP && paxos_role(w->hosts[i].paxos) == PAXOS_MASTER)
@@ -121,8 +121,9 @@ static void crash(struct world *w, struct host *h)
 static void crash_some(struct world *w)
 {
 	uint32_t count = 1;
+	bool alone = w->options->profile->masters_only;
 
-	if (rng_chance(&w->fault_rng, 150000))
+	if (!alone && rng_chance(&w->fault_rng, 150000))
 		count = (uint32_t)rng_between(&w->fault_rng, 2, w->options->replicas);
 	for (uint32_t i = 0; i < count; i++)
 		crash(w, victim(w));

@@ -33,6 +33,13 @@ bool sim_host_serves(const struct host *h)
 
 /* ---- applying ------------------------------------------------------------------------------- */
 
+static void failover_note(struct world *w)
+{
+	if (w->headless_since_ns != 0 && w->failover_count < SIM_FAILOVERS_MAX)
+		w->failover_ns[w->failover_count++] = w->now_ns - w->headless_since_ns;
+	w->headless_since_ns = 0;
+}
+
 /* Whether the newest epoch of the state is this process's mastership. */
 static void epoch_recognise(struct host *h)
 {
@@ -40,8 +47,10 @@ static void epoch_recognise(struct host *h)
 
 	if (h->paxos != NULL && paxos_role(h->paxos) == PAXOS_MASTER &&
 	    replica_equal(meta->master, h->id) &&
-	    ballot_equal(meta->master_ballot, paxos_ballot(h->paxos)))
+	    ballot_equal(meta->master_ballot, paxos_ballot(h->paxos))) {
 		h->epoch = meta->epoch;
+		failover_note(h->world);
+	}
 }
 
 static void apply_command(struct host *h, struct bytes command)

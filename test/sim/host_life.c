@@ -143,6 +143,8 @@ void sim_host_crash(struct host *h)
 	CHECK(h->state != HOST_DOWN);
 	sim_hash(w, h->index, h->process, h->disk.queued);
 	sim_trace(w, "r%u crashes", h->id.n);
+	if (sim_host_serves(h))
+		w->headless_since_ns = w->now_ns;
 	process_release(h);
 	h->state = HOST_DOWN;
 	sim_disk_crash(h);

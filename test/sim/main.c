@@ -26,6 +26,8 @@ struct arguments {
 };
 
 struct tally {
+	uint64_t failovers;
+	int64_t *failover_ns; /* owned */
 	uint64_t passed, failed, steps, elections, acked, hash;
 	int64_t simulated_ns;
 };
@@ -58,6 +60,37 @@ static void replay_prepare(const struct arguments *a, uint64_t seed)
 		 mutant);
 }
 
+static void failovers_gather(struct tally *t, const struct world *w)
+{
+	if (w->failover_count == 0)
+		return;
+	t->failover_ns = mem_realloc_array(t->failover_ns, t->failovers + w->failover_count,
+					   sizeof(*t->failover_ns));
+	memcpy(t->failover_ns + t->failovers, w->failover_ns,
+	       w->failover_count * sizeof(*w->failover_ns));
+	t->failovers += w->failover_count;
+}
+
+static int compare_ns(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void failovers_print(struct tally *t)
+{
+	if (t->failovers == 0)
+		return;
+	qsort(t->failover_ns, t->failovers, sizeof(*t->failover_ns), compare_ns);
+	printf("%" PRIu64 " crashes of a serving master; to the next epoch: median %" PRId64
+	       " ms, 99 %% %" PRId64 " ms, longest %" PRId64 " ms\n",
+	       t->failovers, t->failover_ns[t->failovers / 2] / NS_PER_MS,
+	       t->failover_ns[t->failovers * 99 / 100] / NS_PER_MS,
+	       t->failover_ns[t->failovers - 1] / NS_PER_MS);
+	free(t->failover_ns);
+}
+
 static void run_seed(const struct arguments *a, uint64_t seed, struct tally *t)
 {
 	struct world *w = mem_zalloc(sizeof(*w));
@@ -69,6 +102,7 @@ static void run_seed(const struct arguments *a, uint64_t seed, struct tally *t)
 	t->acked += sim_checker_acked_count(w->checker);
 	t->simulated_ns += w->now_ns;
 	t->hash = w->trace_hash;
+	failovers_gather(t, w);
 	if (w->failed) {
 		t->failed++;
 		printf("seed %" PRIu64 " violates at %.6f s: %s\n", seed, (double)w->now_ns / 1e9,
@@ -87,7 +121,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: sim --seed N | --seeds A..B  [--until 60s] [--profile P] [--trace]\n"
 		"           [--replicas N] [--clients N] [--mutant N]\n"
-		"profiles: calm chaos crash lossy liar busy wild\n");
+		"profiles: calm chaos crash lossy liar busy wild failover\n");
 	for (int i = 1; i < MUTANT_COUNT; i++)
 		fprintf(stderr, "mutant %d: %s\n", i, sim_mutant_name((enum sim_mutant)i));
 	return 2;
@@ -215,6 +249,7 @@ int main(int argc, char **argv)
 		if (mutant && t.failed > 0)
 			break;
 	}
+	failovers_print(&t);
 	rate_print(&t);
 	if (mutant)
 		printf("mutant %d (%s): %s after %" PRIu64 " seeds\n", (int)a.options.mutant,

@@ -41,6 +41,12 @@ static const struct sim_profile profiles[] = {
 		.crash_mean_ns = 15 * NS_PER_S, .drift_ppm = DRIFT_PPM_DEFAULT,
 	},
 	{
+		/* One master after the other, to measure how long a cell is without one. */
+		.name = "failover",
+		.delay_max_ns = NS_PER_MS, .sync_max_ns = 3 * NS_PER_MS,
+		.crash_mean_ns = 8 * NS_PER_S, .drift_ppm = 1000, .masters_only = true,
+	},
+	{
 		/* Many commands, large values, long absences: batches, windows, catch-up. */
 		.name = "busy",
 		.loss_ppm = 20000, .duplicate_ppm = 10000, .slow_ppm = 5000,

@@ -35,6 +35,7 @@
 #define SIM_FILES 3    /* "/f0".. come and go */
 #define SIM_LANES 2    /* calls that a client may have under way: one of each kind */
 #define SIM_PATH_BYTES 8
+#define SIM_FAILOVERS_MAX 1024 /* that are measured in a run */
 
 /* ---- profiles and options ------------------------------------------------------------------- */
 
@@ -50,6 +51,7 @@ struct sim_profile {
 	int32_t drift_ppm;    /* real bound of the clocks' rates */
 	int64_t think_max_ns; /* between two calls of a lane; 0: the default */
 	uint32_t bulk_ppm;    /* of a client's file writes that are large */
+	bool masters_only;    /* each crash takes the master, and nobody else */
 	bool trims;
 	bool leases_void; /* clocks beyond the bound: only what rests on no clock is checked */
 };
@@ -419,6 +421,10 @@ struct world {
 	struct checker *checker; /* owned */
 	uint64_t trace_hash, steps, elections;
 	uint64_t acked_at_calm;
+	/* From a crash of the serving master to the next one's epoch. */
+	int64_t headless_since_ns; /* 0: there is a master, or none crashed */
+	uint32_t failover_count;
+	int64_t failover_ns[SIM_FAILOVERS_MAX];
 	bool failed;
 	char failure[512];
 };
