@@ -121,7 +121,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: sim --seed N | --seeds A..B  [--until 60s] [--profile P] [--trace]\n"
 		"           [--replicas N] [--clients N] [--mutant N]\n"
-		"profiles: calm chaos crash lossy liar busy wild failover\n");
+		"profiles: calm chaos crash lossy liar busy wild failover partial\n");
 	for (int i = 1; i < MUTANT_COUNT; i++)
 		fprintf(stderr, "mutant %d: %s\n", i, sim_mutant_name((enum sim_mutant)i));
 	return 2;

@@ -147,6 +147,13 @@ void sim_net_started(struct host *h)
 
 /* ---- cuts ----------------------------------------------------------------------------------- */
 
+static uint32_t cut_shape(const struct world *w, uint64_t cut)
+{
+	uint32_t shapes = w->options->profile->cut_shapes;
+
+	return (uint32_t)(cut % 256 % (shapes == 0 ? 6 : shapes));
+}
+
 /* A cut is its number: which links it takes is drawn again from it when it heals. */
 static bool cut_takes(struct world *w, uint64_t cut, uint32_t from, uint32_t to)
 {
@@ -157,7 +164,7 @@ static bool cut_takes(struct world *w, uint64_t cut, uint32_t from, uint32_t to)
 
 	if (b >= a)
 		b++;
-	switch (cut % 6) {
+	switch (cut_shape(w, cut)) {
 	case 0: /* one link, one way */
 		return from == a && to == b;
 	case 1: /* one link, both ways */
@@ -192,7 +199,7 @@ void sim_net_fault(struct world *w)
 	uint64_t cut = rng_next(&w->fault_rng);
 	int64_t long_ns = rng_chance(&w->fault_rng, 500000) ? 600 * NS_PER_MS : 6 * NS_PER_S;
 
-	sim_trace(w, "cut of shape %u", (unsigned)(cut % 6));
+	sim_trace(w, "cut of shape %u", cut_shape(w, cut));
 	w->net.cuts++;
 	cut_change(w, cut, true);
 	sim_push(w, &(struct sim_event){.at_ns = w->now_ns +
@@ -205,7 +212,7 @@ void sim_net_heal(struct world *w, uint64_t cut)
 {
 	if (w->calm)
 		return;
-	sim_trace(w, "a cut of shape %u heals", (unsigned)(cut % 6));
+	sim_trace(w, "a cut of shape %u heals", cut_shape(w, cut));
 	cut_change(w, cut, false);
 }
 

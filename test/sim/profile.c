@@ -44,7 +44,15 @@ static const struct sim_profile profiles[] = {
 		/* One master after the other, to measure how long a cell is without one. */
 		.name = "failover",
 		.delay_max_ns = NS_PER_MS, .sync_max_ns = 3 * NS_PER_MS,
-		.crash_mean_ns = 8 * NS_PER_S, .drift_ppm = 1000, .masters_only = true,
+		.crash_mean_ns = 8 * NS_PER_S, .headless_max_ns = 2 * NS_PER_S,
+		.drift_ppm = 1000, .masters_only = true,
+	},
+	{
+		/* A link here and there is dead in one direction or both: nobody may flap. */
+		.name = "partial",
+		.delay_max_ns = 2 * NS_PER_MS, .sync_max_ns = 3 * NS_PER_MS,
+		.cut_mean_ns = 6 * NS_PER_S, .cut_shapes = 2, .headless_max_ns = 2 * NS_PER_S,
+		.drift_ppm = 1000,
 	},
 	{
 		/* Many commands, large values, long absences: batches, windows, catch-up. */

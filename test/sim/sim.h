@@ -48,10 +48,12 @@ struct sim_profile {
 	int64_t sync_max_ns;                        /* of an ordinary write */
 	int64_t crash_mean_ns, pause_mean_ns, cut_mean_ns, slow_disk_mean_ns, disk_error_mean_ns;
 	int64_t resign_mean_ns, expire_mean_ns, rollback_mean_ns, blink_mean_ns;
-	int32_t drift_ppm;    /* real bound of the clocks' rates */
-	int64_t think_max_ns; /* between two calls of a lane; 0: the default */
-	uint32_t bulk_ppm;    /* of a client's file writes that are large */
-	bool masters_only;    /* each crash takes the master, and nobody else */
+	int32_t drift_ppm;       /* real bound of the clocks' rates */
+	int64_t think_max_ns;    /* between two calls of a lane; 0: the default */
+	uint32_t bulk_ppm;       /* of a client's file writes that are large */
+	int64_t headless_max_ns; /* longest that there may be no master; 0: any time */
+	uint32_t cut_shapes;     /* how many of the shapes of net.c; 0: all */
+	bool masters_only;       /* each crash takes the master, and nobody else */
 	bool trims;
 	bool leases_void; /* clocks beyond the bound: only what rests on no clock is checked */
 };
@@ -422,6 +424,7 @@ struct world {
 	uint64_t trace_hash, steps, elections;
 	uint64_t acked_at_calm;
 	/* From a crash of the serving master to the next one's epoch. */
+	int64_t served_ns;         /* when a master was last seen */
 	int64_t headless_since_ns; /* 0: there is a master, or none crashed */
 	uint32_t failover_count;
 	int64_t failover_ns[SIM_FAILOVERS_MAX];

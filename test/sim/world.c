@@ -47,9 +47,17 @@ void sim_fail(struct world *w, const char *format, ...)
 
 static void probe(struct world *w)
 {
-	for (uint32_t i = 0; i < w->options->replicas; i++)
-		if (sim_host_serves(&w->hosts[i]))
-			sim_check_read(&w->hosts[i], sim_checker_acked_revision(w->checker));
+	int64_t bound_ns = w->options->profile->headless_max_ns;
+
+	for (uint32_t i = 0; i < w->options->replicas; i++) {
+		if (!sim_host_serves(&w->hosts[i]))
+			continue;
+		sim_check_read(&w->hosts[i], sim_checker_acked_revision(w->checker));
+		w->served_ns = w->now_ns;
+	}
+	if (bound_ns > 0 && w->now_ns - w->served_ns > bound_ns)
+		sim_fail(w, "liveness: no master for longer than %d ms",
+			 (int)(bound_ns / NS_PER_MS));
 	sim_push(w, &(struct sim_event){.at_ns = w->now_ns +
 						 rng_between(&w->host_rng, 1, 100 * NS_PER_MS),
 					.kind = EVENT_PROBE});
