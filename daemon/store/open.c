@@ -96,7 +96,7 @@ static enum error identity_from(const char *directory, const char *file, int64_t
 	return e;
 }
 
-/* Either file may be damaged: the other one tells too. */
+/* For a log that SQLite must not open, or that it cannot read. */
 static enum error find_identity(struct store *s, char **ret_trouble)
 {
 	char *trouble = NULL;
@@ -149,6 +149,7 @@ static enum error open_log(struct store *s, char **ret_trouble)
 		e = meta_get_identity(s->log.db, STORE_FILE_LOG, &inside, ret_trouble);
 	if (e == ERROR_OK) {
 		s->identity = inside;
+		s->identified = true;
 		rc = log_prepare(&s->log);
 		if (rc != SQLITE_OK)
 			e = db_error(rc, STORE_FILE_LOG, ret_trouble);
@@ -331,9 +332,9 @@ static enum error examine(struct store *s, char **ret_trouble)
 	enum error e = promise_open(&s->promise, s->directory, ret_trouble);
 
 	if (e == ERROR_OK)
-		e = find_identity(s, ret_trouble);
-	if (e == ERROR_OK)
 		e = examine_log(s, ret_trouble);
+	if (e == ERROR_OK && !s->identified)
+		e = find_identity(s, ret_trouble);
 	if (e == ERROR_OK)
 		e = examine_state(s, ret_trouble);
 	if (e != ERROR_OK)

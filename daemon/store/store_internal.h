@@ -274,6 +274,7 @@ struct store {
 	int lock_fd;
 	struct store_options options;
 	struct store_identity identity;
+	bool identified; /* identity is known */
 	enum paxos_memory memory;
 	char *memory_trouble; /* owned; why memory is not whole */
 	char *state_trouble;  /* owned; why the state cannot be loaded */

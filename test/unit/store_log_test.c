@@ -167,6 +167,31 @@ static void largest_and_smallest_values(void **state)
 	fixture_release(&f);
 }
 
+/* The write-ahead log is copied and begun anew under steady load, without a pause. */
+static void write_ahead_log_stays_small(void **state)
+{
+	struct fixture f;
+	char path[PATH_BYTES];
+	struct stat st;
+	off_t largest = 0;
+
+	fixture_init(&f);
+	fixture_genesis(&f);
+	fixture_open(&f);
+	fixture_path(&f, "log.db-wal", path);
+	for (uint64_t i = 1; i <= 6000; i += 20) {
+		fixture_submit(&f, i, i + 19, 1, 4000); /* at least 40 KB of frames each */
+		fixture_wait(&f);
+		assert_int_equal(stat(path, &st), 0);
+		largest = st.st_size > largest ? st.st_size : largest;
+	}
+	assert_int_equal(f.failed, ERROR_OK);
+	assert_true(largest < 16 << 20); /* of some 25 MB that went through it */
+	fixture_close(&f);
+	assert_int_equal(fixture_memory(&f, NULL), PAXOS_MEMORY_WHOLE);
+	fixture_release(&f);
+}
+
 static void directories_are_guarded(void **state)
 {
 	struct store_identity identity = identity_make();
@@ -277,6 +302,7 @@ int main(void)
 		cmocka_unit_test(writes_gather_and_close_flushes),
 		cmocka_unit_test(reads_are_bounded),
 		cmocka_unit_test(largest_and_smallest_values),
+		cmocka_unit_test(write_ahead_log_stays_small),
 		cmocka_unit_test(directories_are_guarded),
 		cmocka_unit_test(unfinished_genesis_is_none),
 		cmocka_unit_test(newer_schema_is_refused),

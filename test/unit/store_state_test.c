@@ -239,6 +239,41 @@ static void damaged_state_is_refused(void **state)
 	fixture_release(&f);
 }
 
+/* A flipped bit in state.db's write-ahead log, before synced commits. */
+static void damaged_state_wal_is_refused(void **state)
+{
+	struct fixture f;
+	struct cell *c;
+	uint8_t *wal;
+	size_t size;
+	char path[PATH_BYTES];
+
+	fixture_init(&f);
+	fixture_genesis(&f);
+	assert_int_equal(fixture_try_open(&f, NULL), ERROR_OK);
+	c = load(&f, 0);
+	fixture_start(&f);
+	fixture_submit(&f, 1, 10, 1, 0);
+	for (uint64_t i = 1; i <= 8; i++) {
+		begin_epoch(c);
+		save(&f, c, i);
+	}
+	cell_free(c);
+	fixture_path(&f, "state.db-wal", path);
+	wal = file_read(path, &size);
+	fixture_shell("cd '%s' && mkdir ../kill && cp log.db log.db-wal state.db promise ../kill",
+		      f.directory);
+	fixture_close(&f);
+	fixture_shell("rm -r '%s' && mv '%s/kill' '%s'", f.directory, f.root, f.directory);
+	wal[100] ^= 1;
+	file_write(path, wal, size);
+	free(wal);
+	assert_int_equal(fixture_memory(&f, NULL), PAXOS_MEMORY_WHOLE);
+	assert_int_equal(fixture_try_open(&f, NULL), ERROR_OK);
+	expect_load_refused(&f);
+	fixture_release(&f);
+}
+
 /* log.db and promise of an earlier moment under a later state: the log went back. */
 static void state_above_the_log_proves_a_loss(void **state)
 {
@@ -372,6 +407,7 @@ int main(void)
 		cmocka_unit_test(state_round_trip),
 		cmocka_unit_test(state_is_never_ahead),
 		cmocka_unit_test(damaged_state_is_refused),
+		cmocka_unit_test(damaged_state_wal_is_refused),
 		cmocka_unit_test(state_above_the_log_proves_a_loss),
 		cmocka_unit_test(trimming_keeps_slots),
 		cmocka_unit_test(trimming_stops_at_the_state),
