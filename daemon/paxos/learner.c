@@ -40,23 +40,41 @@ void learner_told(struct paxos *p, uint32_t from, struct ballot ballot, struct s
 		election_check(p);
 }
 
+/* Does the peer's log begin above what is needed here? */
+static bool learner_trimmed_at(const struct paxos *p, uint32_t member)
+{
+	return p->peers[member].trimmed.n > p->durable.chosen.n;
+}
+
+/* How well a peer is placed to be asked: it has the log, it answered last time, it leads. */
+static uint32_t learner_score(const struct paxos *p, uint32_t member)
+{
+	struct replica_id leader = paxos_leader(p, p->now_ns);
+	uint32_t score = 0;
+
+	if (!learner_trimmed_at(p, member))
+		score += 4;
+	if (member != p->learner.avoid_member)
+		score += 2;
+	if (replica_equal(member_id(p, member), leader))
+		score += 1;
+	return score;
+}
+
 /* The best peer to ask; MEMBER_NONE if nobody is known to be ahead. */
 static uint32_t learner_pick(const struct paxos *p)
 {
 	uint32_t best = MEMBER_NONE;
-	struct replica_id leader = paxos_leader(p, p->now_ns);
 
 	for (uint32_t i = 0; i < p->config.membership.count; i++) {
 		const struct peer *peer = &p->peers[i];
 
 		if (i == p->self || peer->chosen.n <= p->durable.chosen.n)
 			continue;
-		bool avoid = i == p->learner.avoid_member;
-		bool best_avoid = best != MEMBER_NONE && best == p->learner.avoid_member;
-		bool leads = replica_equal(member_id(p, i), leader);
-		if (best == MEMBER_NONE || (best_avoid && !avoid) ||
-		    (avoid == best_avoid && (leads || (!replica_equal(member_id(p, best), leader) &&
-						       peer->chosen.n > p->peers[best].chosen.n))))
+		uint32_t score = learner_score(p, i);
+		uint32_t best_score = best == MEMBER_NONE ? 0 : learner_score(p, best);
+		if (best == MEMBER_NONE || score > best_score ||
+		    (score == best_score && peer->chosen.n > p->peers[best].chosen.n))
 			best = i;
 	}
 	return best;
@@ -77,12 +95,17 @@ void learner_want(struct paxos *p, bool urgent)
 	if (member == MEMBER_NONE)
 		return;
 	CHECK(p->peers[member].chosen.n > p->durable.chosen.n);
-	struct paxos_message *m = send_now(p, member, PAXOS_LEARN);
-	m->slot = slot_next(p->durable.chosen);
 	l->asked = true;
-	l->snapshot = false;
 	l->asked_member = member;
 	l->asked_ns = p->now_ns;
+	if (learner_trimmed_at(p, member)) {
+		/* Nobody who is known to be ahead still has that part of the log. */
+		gather_current(p)->view.snapshot_from = member_id(p, member);
+		l->deadline_ns = p->now_ns + SNAPSHOT_TIMEOUT_NS;
+		return;
+	}
+	struct paxos_message *m = send_now(p, member, PAXOS_LEARN);
+	m->slot = slot_next(p->durable.chosen);
 	l->deadline_ns = p->now_ns + LEARN_TIMEOUT_NS;
 }
 
@@ -203,11 +226,12 @@ void paxos_learned(struct paxos *p, int64_t now_ns, struct replica_id from,
 	struct learner *l = &p->learner;
 	uint32_t member = membership_find(&p->config.membership, from);
 
-	p->now_ns = now_ns;
+	paxos_arrive(p, now_ns);
 	if (member == MEMBER_NONE || member == p->self || p->role == PAXOS_LOST ||
 	    p->storage_failed || !write_room(p))
 		return;
 	p->peers[member].chosen = peer_chosen;
+	p->peers[member].trimmed = peer_trimmed;
 	if (l->asked && l->asked_member == member)
 		l->asked = false;
 
@@ -220,14 +244,11 @@ void paxos_learned(struct paxos *p, int64_t now_ns, struct replica_id from,
 	if (taken > 0) {
 		l->avoid_member = MEMBERS_MAX;
 		l->asked_ns = 0;
-	} else if (peer_trimmed.n > p->durable.chosen.n) {
-		gather_current(p)->view.snapshot_from = from;
-		l->asked = true;
-		l->snapshot = true;
-		l->asked_member = member;
-		l->deadline_ns = p->now_ns + SNAPSHOT_TIMEOUT_NS;
 	} else {
 		l->avoid_member = member;
+		/* Whoever has the log is asked at once, or the state itself. */
+		if (learner_trimmed_at(p, member))
+			l->asked_ns = 0;
 	}
 	learner_want(p, true);
 	election_check(p);

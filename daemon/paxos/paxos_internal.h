@@ -88,6 +88,7 @@ enum verdict { VERDICT_NONE, VERDICT_WHOLE };
 struct peer {
 	int64_t heard_ns; /* 0: never in this life */
 	struct slot chosen;
+	struct slot trimmed;      /* its log begins after this, as it last told; 0: not told */
 	int64_t acked_sent_ns;    /* as master: sending time of the newest message it answered */
 	int64_t refused_since_ns; /* as master: TIME_NEVER, or since when it refuses our ballot */
 	int64_t refused_last_ns;
@@ -163,7 +164,6 @@ struct master {
 
 struct learner {
 	bool asked;
-	bool snapshot; /* waits for a snapshot rather than for values */
 	uint32_t asked_member;
 	int64_t asked_ns;
 	int64_t deadline_ns;

@@ -249,6 +249,40 @@ static void test_asks_another_peer(void **state)
 	one_free(o);
 }
 
+static void trimmed_answer(struct one *o, uint32_t from)
+{
+	paxos_learned(o->p, o->now_ns, (struct replica_id){from}, NULL, 0, (struct slot){7},
+		      (struct slot){6});
+	take(o);
+}
+
+/* Where one peer's log is trimmed another's may not be; the state itself is the last resort. */
+static void test_snapshot_is_the_last_resort(void **state)
+{
+	struct one *o = one_simple(3);
+	struct paxos_message m = one_message(PAXOS_PROBE, 3);
+
+	m.chosen = (struct slot){7};
+	one_step(o, 3, &m);
+	m = one_message(PAXOS_HEARTBEAT, 2);
+	m.ballot = one_ballot(3, 2);
+	m.lease_ns = 400 * NS_PER_MS;
+	m.chosen = (struct slot){7};
+	one_step(o, 2, &m);
+	assert_non_null(one_sent(o, PAXOS_LEARN, 2));
+	trimmed_answer(o, 2);
+	assert_int_equal(o->out->snapshot_from.n, 0);
+	assert_non_null(one_sent(o, PAXOS_LEARN, 3));
+	trimmed_answer(o, 3);
+	assert_int_not_equal(o->out->snapshot_from.n, 0);
+	paxos_snapshot_installed(o->p, o->now_ns, (struct slot){7});
+	take(o);
+	assert_int_equal(paxos_chosen(o->p).n, 7);
+	assert_int_equal(o->out->writes[0].durable.trimmed.n, 7);
+	assert_int_equal(o->out->chosen_count, 0);
+	one_free(o);
+}
+
 /* The tail in memory is bounded: far ahead of its watermark a replica accepts nothing. */
 static void test_tail_is_bounded(void **state)
 {
@@ -299,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_contradiction_stops),
 		cmocka_unit_test(test_serves_only_what_is_durable),
 		cmocka_unit_test(test_asks_another_peer),
+		cmocka_unit_test(test_snapshot_is_the_last_resort),
 		cmocka_unit_test(test_tail_is_bounded),
 		cmocka_unit_test(test_impossible_log_is_lost),
 	};
