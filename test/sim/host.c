@@ -126,10 +126,7 @@ static void send_messages(struct host *h, const struct paxos_output *out)
 	for (uint32_t i = 0; i < out->message_count; i++) {
 		struct paxos_message m = out->messages[i].message;
 
-		if (m.kind == PAXOS_PROMISE && h->world->options->mutant == MUTANT_EMPTY_PROMISE) {
-			m.accepted_count = 0;
-			m.accepted = NULL;
-		}
+		sim_mutate_sent(h, &m);
 		sim_net_send(h, out->messages[i].to, &m);
 	}
 }
@@ -214,11 +211,8 @@ void sim_host_drain(struct host *h)
 static void on_message(struct host *h, struct sim_event *e)
 {
 	struct paxos_message *m = e->payload;
-	enum sim_mutant mutant = h->world->options->mutant;
 
-	if (m->kind == PAXOS_VERDICT &&
-	    (mutant == MUTANT_PROMISE_FORGOTTEN || mutant == MUTANT_ACCEPTS_LOST))
-		m->granted = true;
+	sim_mutate_received(h, e->source, m);
 	paxos_step(h->paxos, sim_host_now(h), h->world->hosts[e->source].id, m);
 	sim_host_drain(h);
 }

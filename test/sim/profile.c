@@ -98,6 +98,9 @@ static const char *const mutant_names[MUTANT_COUNT] = {
 	[MUTANT_EPOCH_IGNORED] = "a master serves before its epoch entry is applied",
 	[MUTANT_ACCEPTS_LOST] = "a restart finds its last acceptances gone, and nobody objects",
 	[MUTANT_WILD_CLOCK] = "clocks run 20 % wrong",
+	[MUTANT_ACCEPTS_OLD] = "an acceptance of a ballot that lost is acknowledged",
+	[MUTANT_COUNTS_TWICE] = "an acceptance counts for two acceptors",
+	[MUTANT_LEASE_FROM_RECEIPT] = "an answer renews the lease from the newest message on",
 };
 
 const char *sim_mutant_name(enum sim_mutant m)

@@ -73,6 +73,9 @@ enum sim_mutant {
 	MUTANT_EPOCH_IGNORED,      /* serves before its epoch entry is applied */
 	MUTANT_ACCEPTS_LOST,       /* a restart finds its promise, but not its last acceptances */
 	MUTANT_WILD_CLOCK,         /* clocks run 20 % wrong */
+	MUTANT_ACCEPTS_OLD,        /* an acceptance of a ballot that lost is acknowledged */
+	MUTANT_COUNTS_TWICE,       /* an acceptance counts for two acceptors */
+	MUTANT_LEASE_FROM_RECEIPT, /* an answer renews the lease from the newest message on */
 	MUTANT_COUNT,
 };
 
@@ -264,6 +267,7 @@ struct host {
 	bool resigned;
 	bool storage_failed;
 	int64_t wall_offset_ms;
+	uint64_t newest_sequence; /* that it sent as a master; for a mutant */
 
 	/* The process; gone after a crash. */
 	struct paxos *paxos; /* owned */
@@ -304,6 +308,9 @@ void sim_serve_applied(struct host *h, const struct entry *e, const struct outco
 void sim_serve_deposed(struct host *h);
 void sim_serve_chores(struct host *h);
 enum error sim_host_propose(struct host *h, const struct entry *e);
+/* mutant.c: spoils what passes, as the planted bug wants it. */
+void sim_mutate_sent(struct host *h, struct paxos_message *m);
+void sim_mutate_received(struct host *h, uint32_t source, struct paxos_message *m);
 /* Does what paxos asks for, after each call into it. */
 void sim_host_drain(struct host *h);
 
