@@ -183,11 +183,11 @@ static void test_frames_in_order(void **state)
 	buffer_init(&frame, CODEC_FRAME_MAX_BYTES);
 	connect_pair(p);
 	for (uint64_t i = 1; i <= 1000; i++) {
-		build_frame(&frame, i, 1 + i % 3, i % 100 == 0);
+		build_frame(&frame, i, 1 + i % 3, i % 10 == 0);
 		assert_true(
 			net_peer_send(p->a, (struct replica_id){2}, buffer_view(&frame), false));
 	}
-	while (seen < 1000 || gossips < 10) {
+	while (seen < 1000 || gossips < 100) {
 		struct net_event event = expect(p->b, p->a, NET_PEER_FRAME);
 
 		assert_int_equal(event.replica.n, 1);
@@ -196,7 +196,7 @@ static void test_frames_in_order(void **state)
 		frames++;
 	}
 	assert_int_equal(messages, 1000 + 666 + 334);
-	assert_int_equal(gossips, 10);
+	assert_int_equal(gossips, 100);
 	assert_true(frames < 500);
 	net_counters(p->a, &counters);
 	assert_int_equal(counters.peer_frames_sent, 1000);
