@@ -77,7 +77,8 @@ void codec_frame_release(struct codec_frame *f);
 /* INVALID_ARGUMENT for an enum out of range, TOO_LARGE beyond a limit: nobody could read it. */
 MUST_USE enum error codec_encode_entry(const struct entry *e, struct buffer *ret_bytes);
 /* Bytes in the entry are borrowed from `b` where they can be, else from the arena. */
-MUST_USE enum error codec_decode_entry(struct bytes b, struct arena *arena, struct entry *ret_entry);
+MUST_USE enum error codec_decode_entry(struct bytes b, struct arena *arena,
+				       struct entry *ret_entry);
 
 /* ---- rows ----------------------------------------------------------------------------------- */
 

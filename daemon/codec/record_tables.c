@@ -48,8 +48,8 @@ static const struct field node_create_rows[] = {
 	BOOL(NodeCreateBody, exclusive, entry, node_create.exclusive),
 	NAMES(NodeCreateBody, acl, entry, node_create.acl, CELL_NAME_MAX_BYTES, 0),
 };
-static const struct fields node_create_fields =
-	FIELDS_BULK(node_create_rows, entry, node_create.contents);
+static const struct fields node_create_fields = FIELDS_BULK(node_create_rows, entry,
+							    node_create.contents);
 
 static const struct field node_delete_rows[] = {
 	U64(NodeDeleteBody, instance, entry, node_delete.instance),
@@ -62,8 +62,8 @@ static const struct field node_write_rows[] = {
 	U64(NodeWriteBody, expected_generation, entry, node_write.expected_generation),
 	BYTES(NodeWriteBody, contents, entry, node_write.contents, CELL_CONTENTS_MAX_BYTES),
 };
-static const struct fields node_write_fields =
-	FIELDS_BULK(node_write_rows, entry, node_write.contents);
+static const struct fields node_write_fields = FIELDS_BULK(node_write_rows, entry,
+							   node_write.contents);
 
 static const struct field node_set_acl_rows[] = {
 	U64(NodeSetAclBody, instance, entry, node_set_acl.instance),

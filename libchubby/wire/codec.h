@@ -44,7 +44,8 @@ MUST_USE enum error wire_decode_server_envelope(struct bytes b, struct arena *ar
  * WIRE_TEXT_MAX_BYTES; an empty one is replaced by the error's text. MALFORMED for a status without
  * chubby.v1.Error, such as gRPC's own. */
 MUST_USE enum error wire_encode_status(const struct reply *r, struct buffer *ret_bytes);
-MUST_USE enum error wire_decode_status(struct bytes b, struct arena *arena, struct reply *ret_reply);
+MUST_USE enum error wire_decode_status(struct bytes b, struct arena *arena,
+				       struct reply *ret_reply);
 
 /* "/chubby.v1.Chubby/Acquire"; NULL for kinds that are no method. */
 const char *wire_method_path(enum message_kind kind);

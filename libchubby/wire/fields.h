@@ -58,8 +58,8 @@ enum field_flag {
 	FIELD_INLINE = 8,   /* MESSAGES: the array itself is the member, `max` long */
 	FIELD_UTF8 = 16,    /* NAMES: strings */
 	/* MESSAGE: when it is there. `aux` is the offset of the member that tells. */
-	FIELD_IF_FLAG = 32, /* a bool */
-	FIELD_IF_CASE = 64, /* an enum that equals `max`: one case of a oneof */
+	FIELD_IF_FLAG = 32,   /* a bool */
+	FIELD_IF_CASE = 64,   /* an enum that equals `max`: one case of a oneof */
 	FIELD_IF_ERROR = 128, /* an enum error that is not OK */
 };
 
@@ -139,6 +139,9 @@ MUST_USE bool fields_end(struct buffer *b, const struct fields_mark *mark);
 	.trouble = #m "." #f " " why
 #define FIELD_RANGE "is out of range"
 
+/* Formatted, each brace would have a line. */
+/* clang-format off */
+
 #define BOOL(m, f, s, at) {FIELD_ROW(m, f, FIELD_BOOL, s, at, sizeof(bool), FIELD_RANGE)}
 #define U32(m, f, s, at) {FIELD_ROW(m, f, FIELD_U32, s, at, 4, FIELD_RANGE)}
 #define U64(m, f, s, at) {FIELD_ROW(m, f, FIELD_U64, s, at, 8, FIELD_RANGE)}
@@ -197,9 +200,10 @@ MUST_USE bool fields_end(struct buffer *b, const struct fields_mark *mark);
 	 .aux = FIELD_AT(s, kind_at, 4), .max = (value), .flags = FIELD_IF_CASE,                   \
 	 .trouble = #m " has two bodies"}
 #define MESSAGES(m, f, s, at, n, table, most)                                                      \
-	{.number = FIELD_TAG(m, f), .type = FIELD_MESSAGES, .offset = FIELD_AT(s, at, sizeof(void *)), \
-	 .aux = FIELD_AT(s, n, 4), .max = (most), .element_bytes = sizeof(*((struct s *)NULL)->at), \
-	 .message = (table), .trouble = #m "." #f " has too many elements"}
+	{.number = FIELD_TAG(m, f), .type = FIELD_MESSAGES,                                        \
+	 .offset = FIELD_AT(s, at, sizeof(void *)), .aux = FIELD_AT(s, n, 4), .max = (most),       \
+	 .element_bytes = sizeof(*((struct s *)NULL)->at), .message = (table),                     \
+	 .trouble = #m "." #f " has too many elements"}
 #define MESSAGES_INLINE(m, f, s, at, n, table)                                                     \
 	{.number = FIELD_TAG(m, f), .type = FIELD_MESSAGES, .flags = FIELD_INLINE,                 \
 	 .offset = offsetof(struct s, at), .aux = FIELD_AT(s, n, 4),                               \
@@ -212,5 +216,7 @@ MUST_USE bool fields_end(struct buffer *b, const struct fields_mark *mark);
 #define FIELDS_BULK(array, s, at)                                                                  \
 	{.rows = (array), .count = sizeof(array) / sizeof((array)[0]),                             \
 	 .bulk = FIELD_AT(s, at, sizeof(struct bytes)) + 1}
+
+/* clang-format on */
 
 #endif

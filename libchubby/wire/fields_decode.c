@@ -20,9 +20,9 @@ struct level {
 	pb_istream_t stream;
 	const uint8_t *end; /* of the message: the input stands at end - stream.bytes_left */
 	uint8_t *target;
-	uint64_t seen;      /* bit n: row n stood in the message */
-	size_t row;         /* of the latest field: where the search for the next begins */
-	uint32_t names;     /* read so far; no message has two fields of names */
+	uint64_t seen;  /* bit n: row n stood in the message */
+	size_t row;     /* of the latest field: where the search for the next begins */
+	uint32_t names; /* read so far; no message has two fields of names */
 };
 
 static enum error decode_level(struct decoding *d, const struct fields *table, struct bytes b,
@@ -260,7 +260,8 @@ static enum error read_element(struct level *l, const struct field *f, pb_wire_t
 	} else if (f->type == FIELD_TEXTS) {
 		e = read_text(l, f, type, FIELD_TEXTS_MAX_BYTES, true, &content);
 		if (e == ERROR_OK)
-			memcpy(elements + (size_t)count++ * sizeof(content), &content, sizeof(content));
+			memcpy(elements + (size_t)count++ * sizeof(content), &content,
+			       sizeof(content));
 	} else if (type != PB_WT_STRING || !read_bytes(&l->stream, l->end, &content)) {
 		e = ERROR_MALFORMED;
 	} else {

@@ -20,7 +20,7 @@ struct handle_token {
 	uint64_t instance;
 	struct handle_id number;
 	struct epoch epoch;
-	uint32_t uses;       /* enum handle_use, or-ed */
+	uint32_t uses; /* enum handle_use, or-ed */
 	uint32_t event_mask;
 };
 

@@ -10,8 +10,14 @@ struct kind_row {
 	bool numbered;
 };
 
-#define CHUBBY_METHOD(name, numbered) {name, "/chubby.v1.Chubby/" name, numbered}
-#define ADMIN_METHOD(name) {name, "/chubby.v1.Admin/" name, false}
+#define CHUBBY_METHOD(name, numbered)                                                              \
+	{                                                                                          \
+		name, "/chubby.v1.Chubby/" name, numbered                                          \
+	}
+#define ADMIN_METHOD(name)                                                                         \
+	{                                                                                          \
+		name, "/chubby.v1.Admin/" name, false                                              \
+	}
 
 /* Numbered are the mutations of a session: those whose result is stored and repeated. */
 static const struct kind_row kinds[MESSAGE_KIND_END] = {

@@ -8,7 +8,8 @@
 
 _Static_assert(WIRE_NODE_DIRECTORY == (int)chubby_v1_NodeKind_NODE_DIRECTORY, "node kinds differ");
 _Static_assert(WIRE_LOCK_SHARED == (int)chubby_v1_LockMode_LOCK_SHARED &&
-	       WIRE_LOCK_EXCLUSIVE == (int)chubby_v1_LockMode_LOCK_EXCLUSIVE, "lock modes differ");
+		       WIRE_LOCK_EXCLUSIVE == (int)chubby_v1_LockMode_LOCK_EXCLUSIVE,
+	       "lock modes differ");
 _Static_assert(WIRE_REPLICA_FAILED == (int)chubby_v1_ReplicaState_REPLICA_FAILED,
 	       "replica states differ");
 #define SAME_CODE(name, number, grpc, exit_code, text)                                             \

@@ -161,8 +161,8 @@ const struct fields wire_replies[MESSAGE_KIND_END] = {
 	[MESSAGE_CREATE_SESSION] = FIELDS(create_session_rows),
 	[MESSAGE_KEEP_ALIVE] = FIELDS(keep_alive_rows),
 	[MESSAGE_OPEN] = FIELDS(open_rows),
-	[MESSAGE_GET_CONTENTS_AND_STAT] =
-		FIELDS_BULK(get_contents_and_stat_rows, reply, get_contents_and_stat.contents),
+	[MESSAGE_GET_CONTENTS_AND_STAT] = FIELDS_BULK(get_contents_and_stat_rows, reply,
+						      get_contents_and_stat.contents),
 	[MESSAGE_GET_STAT] = FIELDS(get_stat_rows),
 	[MESSAGE_READ_DIR] = FIELDS(read_dir_rows),
 	[MESSAGE_SET_CONTENTS] = FIELDS(set_contents_rows),

@@ -73,7 +73,8 @@ enum error wire_decode_status(struct bytes b, struct arena *arena, struct reply 
 	for (uint32_t i = 0; i < s.detail_count; i++) {
 		if (!bytes_equal(s.details[i].type_url, bytes_of_text(ERROR_TYPE_URL)))
 			continue;
-		e = fields_decode(&wire_error, s.details[i].value, arena, FIELDS_LENIENT, &r, &trouble);
+		e = fields_decode(&wire_error, s.details[i].value, arena, FIELDS_LENIENT, &r,
+				  &trouble);
 		if (e != ERROR_OK)
 			return e;
 		if (r.error == ERROR_OK)

@@ -29,7 +29,7 @@ static void paths_have_one_spelling(void **state)
 		{LITERAL("/ls/local"), "local", "/"},
 		{LITERAL("/ls/local/a"), "local", "/a"},
 		{LITERAL("/ls/local/a/b.c/-_ d"), "local", "/a/b.c/-_ d"},
-		{LITERAL("/ls/a-1._z/...") , "a-1._z", "/..."},
+		{LITERAL("/ls/a-1._z/..."), "a-1._z", "/..."},
 		{LITERAL("/ls/local/.a/..b/c.."), "local", "/.a/..b/c.."},
 		{LITERAL("/ls/local/\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92"), "local",
 		 "/\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x92"},
@@ -71,7 +71,8 @@ static void paths_have_one_spelling(void **state)
 		enum error e = path_parse(cases[i].full, &cell, &inner, &trouble);
 
 		if (cases[i].cell == NULL) {
-			if (e != ERROR_INVALID_PATH || trouble == NULL || cell.size + inner.size > 0)
+			if (e != ERROR_INVALID_PATH || trouble == NULL ||
+			    cell.size + inner.size > 0)
 				fail_msg("case %zu: %s", i, error_name(e));
 			continue;
 		}
@@ -93,7 +94,8 @@ static void paths_are_formatted_as_parsed(void **state)
 		struct buffer full;
 
 		buffer_init(&full, strlen(paths[i]));
-		assert_int_equal(path_parse(bytes_of_text(paths[i]), &cell, &inner, &trouble), ERROR_OK);
+		assert_int_equal(path_parse(bytes_of_text(paths[i]), &cell, &inner, &trouble),
+				 ERROR_OK);
 		assert_int_equal(path_format(cell, inner, &full), ERROR_OK);
 		assert_true(bytes_equal(buffer_view(&full), bytes_of_text(paths[i])));
 		/* Full now: nothing is left behind by what does not fit. */
@@ -117,7 +119,8 @@ static void paths_have_limits(void **state)
 	for (size_t i = 0; i < sizeof(path); i += 200)
 		path[i] = '/';
 	assert_int_equal(path_check_inner((struct bytes){path, 1024}, &trouble), ERROR_OK);
-	assert_int_equal(path_check_inner((struct bytes){path, 1025}, &trouble), ERROR_INVALID_PATH);
+	assert_int_equal(path_check_inner((struct bytes){path, 1025}, &trouble),
+			 ERROR_INVALID_PATH);
 	/* 128 components, and 129. */
 	for (size_t i = 0; i < sizeof(path); i++)
 		path[i] = i % 2 == 0 ? '/' : 'a';
@@ -133,7 +136,10 @@ static void parents_and_names(void **state)
 	static const struct {
 		const char *path, *parent, *name;
 	} cases[] = {
-		{"/", NULL, ""}, {"/a", "/", "a"}, {"/a/b", "/a", "b"}, {"/a/bb/c", "/a/bb", "c"},
+		{"/", NULL, ""},
+		{"/a", "/", "a"},
+		{"/a/b", "/a", "b"},
+		{"/a/bb/c", "/a/bb", "c"},
 	};
 
 	for (size_t i = 0; i < 4; i++) {
@@ -178,8 +184,13 @@ static void text_is_utf8_without_nul(void **state)
 static void sequencers_are_read_as_written(void **state)
 {
 	const struct sequencer s = {
-		.mode = WIRE_LOCK_SHARED, .instance = 12, .revision = REVISION_MAX, .index = UINT32_MAX,
-		.fencing_token = 0, .lock_generation = 7, .path = LITERAL("/ls/local/a:b"),
+		.mode = WIRE_LOCK_SHARED,
+		.instance = 12,
+		.revision = REVISION_MAX,
+		.index = UINT32_MAX,
+		.fencing_token = 0,
+		.lock_generation = 7,
+		.path = LITERAL("/ls/local/a:b"),
 	};
 	struct sequencer back;
 	struct buffer text;
@@ -202,14 +213,24 @@ static void sequencers_are_read_as_written(void **state)
 static void other_texts_are_no_sequencers(void **state)
 {
 	const struct bytes texts[] = {
-		LITERAL(""), LITERAL("1"), LITERAL("1:x:"), LITERAL("1:x:1:2.3:4:5:"),
-		LITERAL("2:x:1:2.3:4:5:/ls/c/a"),  LITERAL("1:f:1:2.3:4:5:/ls/c/a"),
-		LITERAL("1:x:1:2:4:5:/ls/c/a"),    LITERAL("1:x:1:2.3:4:/ls/c/a"),
-		LITERAL("1:x:01:2.3:4:5:/ls/c/a"), LITERAL("1:x:+1:2.3:4:5:/ls/c/a"),
-		LITERAL("1:x:-1:2.3:4:5:/ls/c/a"), LITERAL("1:x: 1:2.3:4:5:/ls/c/a"),
-		LITERAL("1:x:1:2.3:4:5:/ls/c/a/"), LITERAL("1:x:1:2.3:4:5:/ls/c/a\n"),
-		LITERAL("1:x:1:2.3:4:5:/ls/c/a\0"), LITERAL(" 1:x:1:2.3:4:5:/ls/c/a"),
-		LITERAL("1:x::2.3:4:5:/ls/c/a"),   LITERAL("1:x:1:2.3:4:5:ls/c/a"),
+		LITERAL(""),
+		LITERAL("1"),
+		LITERAL("1:x:"),
+		LITERAL("1:x:1:2.3:4:5:"),
+		LITERAL("2:x:1:2.3:4:5:/ls/c/a"),
+		LITERAL("1:f:1:2.3:4:5:/ls/c/a"),
+		LITERAL("1:x:1:2:4:5:/ls/c/a"),
+		LITERAL("1:x:1:2.3:4:/ls/c/a"),
+		LITERAL("1:x:01:2.3:4:5:/ls/c/a"),
+		LITERAL("1:x:+1:2.3:4:5:/ls/c/a"),
+		LITERAL("1:x:-1:2.3:4:5:/ls/c/a"),
+		LITERAL("1:x: 1:2.3:4:5:/ls/c/a"),
+		LITERAL("1:x:1:2.3:4:5:/ls/c/a/"),
+		LITERAL("1:x:1:2.3:4:5:/ls/c/a\n"),
+		LITERAL("1:x:1:2.3:4:5:/ls/c/a\0"),
+		LITERAL(" 1:x:1:2.3:4:5:/ls/c/a"),
+		LITERAL("1:x::2.3:4:5:/ls/c/a"),
+		LITERAL("1:x:1:2.3:4:5:ls/c/a"),
 		LITERAL("1:x:1:2.4294967296:4:5:/ls/c/a"),
 		LITERAL("1:x:9007199254740992:2.3:4:5:/ls/c/a"),
 		LITERAL("1:x:99999999999999999999999999:2.3:4:5:/ls/c/a"),
@@ -228,8 +249,12 @@ static void other_texts_are_no_sequencers(void **state)
 static void handles_cannot_be_changed(void **state)
 {
 	const struct handle_token t = {
-		.session = {0x0102030405060708}, .instance = 99, .number = {7}, .epoch = {3},
-		.uses = HANDLE_READ | HANDLE_WRITE, .event_mask = 0x3fe,
+		.session = {0x0102030405060708},
+		.instance = 99,
+		.number = {7},
+		.epoch = {3},
+		.uses = HANDLE_READ | HANDLE_WRITE,
+		.event_mask = 0x3fe,
 	};
 	uint8_t key[HANDLE_KEY_BYTES], token[HANDLE_TOKEN_BYTES + 1];
 	struct bytes whole = {token, HANDLE_TOKEN_BYTES};
