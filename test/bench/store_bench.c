@@ -167,7 +167,7 @@ static void measure_gathered(struct bench *b, int64_t run_ns)
 int main(int argc, char **argv)
 {
 	const char *directory = argc > 1 ? argv[1] : "store_bench.dir";
-	int64_t run_ns = (argc > 2 ? atoi(argv[2]) : 3) * NS_PER_S;
+	int64_t run_ns = (argc > 2 ? strtoll(argv[2], NULL, 10) : 3) * NS_PER_S;
 	struct store_identity identity = {.cell_id_high = 1, .self = {1}, .incarnation = {1, 1}};
 	struct bench *b = mem_zalloc(sizeof(*b));
 	struct store_callbacks callbacks = {b,         on_persisted, on_failed,
