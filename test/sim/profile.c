@@ -11,7 +11,7 @@ static const struct sim_profile profiles[] = {
 	{
 		.name = "chaos",
 		.loss_ppm = 100000, .duplicate_ppm = 50000, .slow_ppm = 20000,
-		.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = NS_PER_S,
+		.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = 3 * NS_PER_S,
 		.sync_max_ns = 8 * NS_PER_MS,
 		.crash_mean_ns = 4 * NS_PER_S, .pause_mean_ns = 5 * NS_PER_S,
 		.cut_mean_ns = 4 * NS_PER_S, .slow_disk_mean_ns = 8 * NS_PER_S,
@@ -28,7 +28,7 @@ static const struct sim_profile profiles[] = {
 	{
 		.name = "lossy",
 		.loss_ppm = 300000, .duplicate_ppm = 500000, .slow_ppm = 100000,
-		.delay_max_ns = 20 * NS_PER_MS, .slow_max_ns = 3 * NS_PER_S,
+		.delay_max_ns = 20 * NS_PER_MS, .slow_max_ns = 10 * NS_PER_S,
 		.sync_max_ns = 5 * NS_PER_MS, .cut_mean_ns = 2 * NS_PER_S,
 		.drift_ppm = DRIFT_PPM_DEFAULT,
 	},
@@ -58,7 +58,7 @@ static const struct sim_profile profiles[] = {
 		/* Many commands, large values, long absences: batches, windows, catch-up. */
 		.name = "busy",
 		.loss_ppm = 20000, .duplicate_ppm = 10000, .slow_ppm = 5000,
-		.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = NS_PER_S,
+		.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = 3 * NS_PER_S,
 		.sync_max_ns = 5 * NS_PER_MS,
 		.crash_mean_ns = 5 * NS_PER_S, .cut_mean_ns = 8 * NS_PER_S,
 		.slow_disk_mean_ns = 8 * NS_PER_S, .expire_mean_ns = 5 * NS_PER_S,
