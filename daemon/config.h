@@ -19,6 +19,9 @@
 #define CONFIG_LEASE_MIN_MS 100
 #define CONFIG_LEASE_MAX_MS 10000
 
+/* In the environment of a process that started anew after a storage error: others should lead. */
+#define CONFIG_STAND_BACK_VARIABLE "CHUBBYD_STAND_BACK"
+
 struct config {
 	char *data;        /* owned; the data directory */
 	char *listen;      /* owned; NULL: the address in the identity */
@@ -30,6 +33,7 @@ struct config {
 	int64_t keep_slots; /* 0: the store's default */
 	bool insecure_plaintext_beyond_loopback;
 	bool die_with_parent; /* chubbyd dev: end when the supervisor does */
+	bool stand_back;      /* this start follows a storage error */
 	enum log_level log_level;
 };
 

@@ -141,6 +141,8 @@ int command_run(int argc, char **argv)
 		return code;
 	}
 	log_configure(config.log_level, NULL);
+	config.stand_back = getenv(CONFIG_STAND_BACK_VARIABLE) != NULL;
+	unsetenv(CONFIG_STAND_BACK_VARIABLE);
 	if (config.die_with_parent)
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	raise_descriptor_limit();
@@ -150,6 +152,7 @@ int command_run(int argc, char **argv)
 	if (result == REPLICA_STORAGE_FAILED) {
 		/* From the beginning, so that nothing in memory outlives the doubt. */
 		log_info("reading the disk anew");
+		setenv(CONFIG_STAND_BACK_VARIABLE, "1", 1);
 		execv("/proc/self/exe", argv - 1);
 		log_error("cannot start again: %s", strerror(errno));
 		return 1;

@@ -7,6 +7,9 @@
 
 #include "replica_internal.h"
 
+/* How long a replica whose disk failed leaves mastership to others. */
+#define STAND_BACK_NS (30 * NS_PER_S)
+
 static void refuse(const char *what, char *trouble, enum error e)
 {
 	log_error("%s: %s", what, trouble != NULL ? trouble : error_text(e));
@@ -23,6 +26,7 @@ static struct paxos_config paxos_configuration(const struct replica *r)
 		.heartbeat_ns = r->config->heartbeat_ms * NS_PER_MS,
 		.drift_ppm = (int32_t)r->config->drift_ppm,
 		.stall_ns = NS_PER_S,
+		.stand_back_ns = r->config->stand_back ? STAND_BACK_NS : 0,
 	};
 
 	c.membership.count = id->member_count;
