@@ -2,7 +2,6 @@
 #include "store_internal.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 
 #include <signal.h>
 #include <string.h>
@@ -202,10 +201,8 @@ void store_fail(struct store *s, enum error e, char *trouble)
 	pthread_cond_signal(&sh->log_wake);
 	pthread_cond_signal(&sh->state_wake);
 	pthread_mutex_unlock(&sh->mutex);
-	if (first) {
-		log_error("storage: %s; nothing further is written or acknowledged", trouble);
+	if (first)
 		s->callbacks.failed(s->callbacks.context, e, trouble);
-	}
 	free(trouble);
 }
 
