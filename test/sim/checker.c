@@ -118,6 +118,26 @@ static uint64_t result_hash(const struct result *r)
 
 /* ---- agreement ------------------------------------------------------------------------------ */
 
+/* Who first knows a value as chosen knows that a majority of disks hold it, now and for ever. */
+static void check_durable(struct host *h, struct slot slot, const struct value *v)
+{
+	struct world *w = h->world;
+	uint32_t hold = 0;
+
+	/* A disk that lies may have forgotten it since. */
+	if (w->options->profile->rollback_mean_ns > 0)
+		return;
+	for (uint32_t i = 0; i < w->options->replicas; i++) {
+		const struct sim_disk *d = &w->hosts[i].disk;
+
+		hold += slot.n < d->log_capacity && d->log[slot.n].value != NULL &&
+			value_equal(d->log[slot.n].value, v);
+	}
+	if (hold <= w->options->replicas / 2)
+		sim_fail(w, "durability: slot %llu is chosen at r%u, and on %u disks only",
+			 (unsigned long long)slot.n, h->id.n, hold);
+}
+
 void sim_check_chosen(struct host *h, struct slot slot, const struct value *v)
 {
 	struct checker *k = h->world->checker;
@@ -128,6 +148,7 @@ void sim_check_chosen(struct host *h, struct slot slot, const struct value *v)
 	if (!canon->known) {
 		canon->known = true;
 		canon->checksum = value_checksum(v);
+		check_durable(h, slot, v);
 	} else if (canon->checksum != value_checksum(v)) {
 		sim_fail(h->world, "agreement: r%u has another value in slot %llu", h->id.n,
 			 (unsigned long long)slot.n);

@@ -12,12 +12,12 @@
  *   true time  the world's; each host sees it through a clock of its own rate and offset
  *   canon      the one history of chosen slots and applied commands, as first seen at any replica
  *
- * Invariants, checked after each step (checker.c): one value a slot, for ever; every replica steps
- * along the canon with equal results and digests; one leased master at any true instant; a leased
- * read sees every command that was acknowledged before; what was acknowledged is in the canon,
- * once; locks are granted to one, in order of their tickets, with growing tokens; counters count;
- * paxos's and cell's own invariants. After the faults stop: a master within a bound, all replicas
- * equal, all commands answered.
+ * Invariants, checked after each step (checker.c): one value a slot, for ever, on a majority of
+ * disks before anybody acts on it; every replica steps along the canon with equal results and
+ * digests; one leased master at any true instant; a leased read sees every command that was
+ * acknowledged before; what was acknowledged is in the canon, once; locks are granted to one, in
+ * order of their tickets, with growing tokens; counters count; paxos's and cell's own invariants.
+ * After the faults stop: a master within a bound, all replicas equal, all commands answered.
  */
 #ifndef CHUBBY_TEST_SIM_SIM_H
 #define CHUBBY_TEST_SIM_SIM_H
