@@ -59,6 +59,17 @@ static void handle(struct replica *r, const struct net_event *ev)
 	}
 }
 
+/* From here on a doubtful end of the log is settled: a majority knows of nothing that is missing. */
+static void vetted_news(struct replica *r)
+{
+	enum paxos_role role = paxos_role(r->paxos);
+
+	if (r->vetted || role == PAXOS_UNVETTED || role == PAXOS_LOST)
+		return;
+	r->vetted = true;
+	store_vetted(r->store);
+}
+
 static void save_state(struct replica *r, int64_t now_ns)
 {
 	if (r->storage != ERROR_OK || paxos_role(r->paxos) == PAXOS_LOST)
@@ -121,6 +132,7 @@ static void turn(struct replica *r)
 	if (budget > 0)
 		fire_timers(r);
 	replica_flush(r);
+	vetted_news(r);
 	net_turn(r->net);
 }
 

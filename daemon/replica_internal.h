@@ -108,6 +108,7 @@ struct replica {
 	struct buffer entry_bytes;
 	struct slot applied;
 	struct replica_id told_leader;
+	bool vetted; /* a majority confirmed our memory */
 	bool resigned;      /* the end of the process is near */
 	bool diverged;      /* our digest is not the log's */
 	enum error storage; /* OK, or what failed */
