@@ -35,10 +35,10 @@ struct cli {
 	struct settings settings;
 	bool json, help;
 	bool try_only, shared, long_format, parents, all;
-	int64_t lock_delay_ms;  /* -1: the cell's default */
+	int64_t lock_delay_ms; /* -1: the cell's default */
 	int64_t kill_after_ms;
-	uint64_t generation;    /* 0: not given */
-	int argument_count;     /* what follows the options */
+	uint64_t generation; /* 0: not given */
+	int argument_count;  /* what follows the options */
 	char **arguments;
 };
 
@@ -60,9 +60,9 @@ struct command {
 	const char *group;
 	const char *synopsis; /* after the name */
 	const char *summary;
-	const char *details;  /* lines for --help */
-	unsigned takes;       /* enum option_set, or-ed */
-	int least, most;      /* number of arguments; most -1: any */
+	const char *details; /* lines for --help */
+	unsigned takes;      /* enum option_set, or-ed */
+	int least, most;     /* number of arguments; most -1: any */
 	int (*run)(const struct cli *c);
 };
 
@@ -84,7 +84,7 @@ bool settings_read_text(struct settings *s, const char *name, const char *text);
 /* ---- output.c ---- */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...); /* to standard error */
 /* Says the error and what to do about it; returns the exit code. */
-int fail(const struct chubby_error *e);
+int failure(const struct chubby_error *e);
 int print_json(json_t *value); /* takes the reference; returns 0, or 1 if it cannot be written */
 json_t *json_of_bytes(struct bytes b);
 const char *mode_name(enum wire_lock_mode mode);
@@ -94,21 +94,22 @@ void age_format(int64_t ms, char *text, size_t size_bytes);
 void time_format(int64_t unix_ms, char *text, size_t size_bytes);
 
 /* ---- session.c ---- */
-/* Opens a session by the settings; 0, or an exit code after a message. */
-int cell_connect(const struct cli *c, chubby_session_callback *on_session, void *context,
-		 struct chubby **ret_cell);
+/* Opens a session by the settings; 0, or an exit code after a message. `shown` is the command that
+ * operators see; NULL: this program's name. */
+int cell_connect(const struct cli *c, const char *shown, chubby_session_callback *on_session,
+		 void *context, struct chubby **ret_cell);
 int64_t timeout_ms(const struct cli *c);
 
 /* ---- the commands ---- */
-int command_ls(const struct cli *c);      /* nodes.c */
+int command_ls(const struct cli *c); /* nodes.c */
 int command_cat(const struct cli *c);
 int command_put(const struct cli *c);
 int command_mkdir(const struct cli *c);
 int command_rm(const struct cli *c);
 int command_stat(const struct cli *c);
-int command_lock(const struct cli *c);    /* lock.c */
-int command_status(const struct cli *c);  /* status.c */
-int command_locks(const struct cli *c);   /* locks.c */
+int command_lock(const struct cli *c);   /* lock.c */
+int command_status(const struct cli *c); /* status.c */
+int command_locks(const struct cli *c);  /* locks.c */
 int command_check(const struct cli *c);
 
 /* ---- run.c: the command under a lock ---- */

@@ -32,17 +32,17 @@ struct holding {
 	const char *path;
 	struct chubby *cell;
 	struct chubby_handle *handle;
-	int signals;           /* signalfd */
-	int news;              /* eventfd: the acquire is over, or the session's state changed */
-	atomic_bool acquired;  /* the thread of the acquire is over */
-	atomic_bool unsafe;    /* jeopardy or expiry was reported */
+	int signals;          /* signalfd */
+	int news;             /* eventfd: the acquire is over, or the session's state changed */
+	atomic_bool acquired; /* the thread of the acquire is over */
+	atomic_bool unsafe;   /* jeopardy or expiry was reported */
 	struct chubby_error acquire_error;
-	pid_t child;           /* 0: none */
-	int child_status;      /* of waitpid(); once child_ended */
+	pid_t child;      /* 0: none */
+	int child_status; /* of waitpid(); once child_ended */
 	bool child_ended;
 	bool lost;
-	int64_t kill_at_ns;    /* TIME_NEVER: not yet */
-	int signal_taken;      /* without a command: what ended the wait */
+	int64_t kill_at_ns; /* TIME_NEVER: not yet */
+	int signal_taken;   /* without a command: what ended the wait */
 };
 
 static void news_post(struct holding *h)
@@ -74,8 +74,8 @@ static void *acquire_thread(void *argument)
 
 	o.mode = c->shared ? CHUBBY_SHARED : CHUBBY_EXCLUSIVE_MODE;
 	o.wait_ms = c->try_only || c->settings.timeout_ms == 0 ? -1
-		    : c->settings.timeout_ms > 0		? c->settings.timeout_ms
-								: 0;
+		    : c->settings.timeout_ms > 0               ? c->settings.timeout_ms
+							       : 0;
 	o.lock_delay_ms = c->lock_delay_ms;
 	h->acquire_error.code = CHUBBY_OK;
 	if (chubby_acquire(h->handle, &o, &h->acquire_error) == CHUBBY_OK)
@@ -91,7 +91,9 @@ static int next_signal(struct holding *h, int64_t until_ns, struct signalfd_sigi
 	struct pollfd fds[2] = {{.fd = h->signals, .events = POLLIN},
 				{.fd = h->news, .events = POLLIN}};
 	int64_t left_ns = until_ns == TIME_NEVER ? 0 : until_ns - clock_now_ns();
-	int wait_ms = until_ns == TIME_NEVER ? -1 : left_ns > 0 ? (int)(left_ns / NS_PER_MS + 1) : 0;
+	int wait_ms = until_ns == TIME_NEVER ? -1
+		      : left_ns > 0          ? (int)(left_ns / NS_PER_MS + 1)
+					     : 0;
 	uint64_t drained;
 
 	if (poll(fds, 2, wait_ms) <= 0)
@@ -123,7 +125,7 @@ static int acquire(struct holding *h)
 	if (signal_number != 0)
 		return 128 + signal_number;
 	if (h->acquire_error.code != CHUBBY_OK)
-		return fail(&h->acquire_error);
+		return failure(&h->acquire_error);
 	return 0;
 }
 
@@ -208,7 +210,7 @@ static int hold_alone(struct holding *h)
 
 	if (h->cli->json)
 		(void)print_json(json_pack("{s:s, s:s, s:I}", "path", h->path, "sequencer",
-					   sequencer, "fencing_token", (json_int_t)token));
+					   sequencer, "token", (json_int_t)token));
 	else
 		printf("%s\n", sequencer);
 	fflush(stdout);
@@ -236,6 +238,16 @@ static int hold_for_command(struct holding *h, char *const command[])
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
+/* What operators see of the session: the command that runs under the lock. */
+static void command_describe(char *const command[], char *text, size_t size_bytes)
+{
+	size_t used = (size_t)snprintf(text, size_bytes, "chubby lock");
+
+	for (size_t i = 0; command[i] != NULL && used < size_bytes; i++)
+		used += (size_t)snprintf(text + used, size_bytes - used, "%s%s",
+					 i == 0 ? ": " : " ", command[i]);
+}
+
 static int signals_open(void)
 {
 	sigset_t set;
@@ -257,7 +269,7 @@ static int lock_and_hold(struct holding *h, char *const command[])
 
 	if (chubby_open(h->cell, h->path, CHUBBY_WRITE | CHUBBY_CREATE, NULL, 0, &h->handle, NULL,
 			&e) != CHUBBY_OK)
-		return fail(&e);
+		return failure(&e);
 	/* From here on a signal ends things in order; before, it just ends this process. */
 	h->signals = signals_open();
 	CHECK(h->signals >= 0);
@@ -272,11 +284,13 @@ static int lock_and_hold(struct holding *h, char *const command[])
 int command_lock(const struct cli *c)
 {
 	struct holding h = {.cli = c, .path = c->arguments[0], .kill_at_ns = TIME_NEVER};
+	char shown[160];
 	int status;
 
+	command_describe(&c->arguments[1], shown, sizeof(shown));
 	h.news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	CHECK(h.news >= 0);
-	status = cell_connect(c, on_session, &h, &h.cell);
+	status = cell_connect(c, shown, on_session, &h, &h.cell);
 	if (status == 0) {
 		status = lock_and_hold(&h, &c->arguments[1]);
 		chubby_disconnect(h.cell); /* ends the session, and the lock with it */

@@ -17,7 +17,7 @@ static int open_operator(const struct cli *c, struct chubby_operator **ret_opera
 	struct chubby_error e;
 
 	if (operator_open(c->settings.servers, c->settings.cell, ret_operator, &e) != ERROR_OK)
-		return fail(&e);
+		return failure(&e);
 	return 0;
 }
 
@@ -25,18 +25,16 @@ static int open_operator(const struct cli *c, struct chubby_operator **ret_opera
 
 static json_t *json_of_party(const struct wire_lock_party *p, int64_t now_unix_ms, bool holds)
 {
-	json_t *j = json_pack("{s:I, s:I, s:s, s:o, s:o, s:I, s:o, s:I, s:I}", "session",
-			      (json_int_t)p->session.n, "handle", (json_int_t)p->handle.n, "mode",
-			      mode_name(p->mode), "principal", json_of_bytes(p->principal), "host",
-			      json_of_bytes(p->host), "pid", (json_int_t)p->pid, "command",
-			      json_of_bytes(p->command), "since_unix_ms",
-			      (json_int_t)p->since_unix_ms, "age_ms",
-			      (json_int_t)(now_unix_ms > p->since_unix_ms
-						   ? now_unix_ms - p->since_unix_ms
-						   : 0));
+	json_t *j = json_pack(
+		"{s:I, s:I, s:s, s:o, s:o, s:I, s:o, s:I, s:I}", "session",
+		(json_int_t)p->session.n, "handle", (json_int_t)p->handle.n, "mode",
+		mode_name(p->mode), "principal", json_of_bytes(p->principal), "host",
+		json_of_bytes(p->host), "pid", (json_int_t)p->pid, "command",
+		json_of_bytes(p->command), "since_unix_ms", (json_int_t)p->since_unix_ms, "age_ms",
+		(json_int_t)(now_unix_ms > p->since_unix_ms ? now_unix_ms - p->since_unix_ms : 0));
 
 	if (holds)
-		json_object_set_new(j, "fencing_token", json_integer((json_int_t)p->fencing_token));
+		json_object_set_new(j, "token", json_integer((json_int_t)p->fencing_token));
 	else
 		json_object_set_new(j, "ticket", json_integer((json_int_t)p->ticket));
 	return j;
@@ -93,11 +91,12 @@ static void print_lock(const struct wire_lock_status *l, int64_t now_unix_ms)
 	for (uint32_t i = 0; i < l->shown_waiter_count; i++)
 		print_party("waiting", &l->waiters[i], now_unix_ms);
 	if (l->waiter_count > l->shown_waiter_count)
-		printf("  … and %" PRIu32 " more waiting\n", l->waiter_count - l->shown_waiter_count);
+		printf("  … and %" PRIu32 " more waiting\n",
+		       l->waiter_count - l->shown_waiter_count);
 }
 
-static int locks_page(const struct cli *c, struct chubby_operator *o, json_t *all,
-		      uint64_t *after, int64_t *ret_now_unix_ms)
+static int locks_page(const struct cli *c, struct chubby_operator *o, json_t *all, uint64_t *after,
+		      int64_t *ret_now_unix_ms)
 {
 	struct request r = {.kind = MESSAGE_LIST_LOCKS};
 	struct reply reply = {0};
@@ -111,14 +110,17 @@ static int locks_page(const struct cli *c, struct chubby_operator *o, json_t *al
 	r.list_locks.after = *after;
 	r.list_locks.limit = PAGE;
 	arena_init(&arena, REPLY_MAX_BYTES);
-	if (operator_call(o, &r, false, timeout_ms(c) * NS_PER_MS, &arena, &reply, &e) != ERROR_OK) {
-		status = fail(&e);
+	if (operator_call(o, &r, false, timeout_ms(c) * NS_PER_MS, &arena, &reply, &e) !=
+	    ERROR_OK) {
+		status = failure(&e);
 	} else {
 		for (uint32_t i = 0; i < reply.list_locks.count; i++) {
 			const struct wire_lock_status *l = &reply.list_locks.locks[i];
 
 			if (c->json)
-				json_array_append_new(all, json_of_lock(l, reply.list_locks.now_unix_ms));
+				json_array_append_new(all,
+						      json_of_lock(l,
+								   reply.list_locks.now_unix_ms));
 			else
 				print_lock(l, reply.list_locks.now_unix_ms);
 		}
@@ -149,8 +151,8 @@ int command_locks(const struct cli *c)
 		json_decref(all);
 		return status;
 	}
-	return print_json(json_pack("{s:I, s:o}", "now_unix_ms", (json_int_t)now_unix_ms, "locks",
-				    all));
+	return print_json(
+		json_pack("{s:I, s:o}", "now_unix_ms", (json_int_t)now_unix_ms, "locks", all));
 }
 
 /* ---- check ---------------------------------------------------------------------------------- */
@@ -161,7 +163,7 @@ static int check_show(const struct cli *c, const struct reply *r)
 	int status = valid ? 0 : EXIT_INVALID_SEQUENCER;
 
 	if (c->json) {
-		(void)print_json(json_pack("{s:b, s:I, s:o, s:s}", "valid", valid, "fencing_token",
+		(void)print_json(json_pack("{s:b, s:I, s:o, s:s}", "valid", valid, "token",
 					   (json_int_t)r->check_sequencer.fencing_token, "path",
 					   json_of_bytes(r->check_sequencer.path), "mode",
 					   mode_name(r->check_sequencer.mode)));
@@ -170,7 +172,8 @@ static int check_show(const struct cli *c, const struct reply *r)
 	printf("%s: ", valid ? "valid" : "invalid");
 	print_bytes(r->check_sequencer.path);
 	printf(" %s, fencing token %" PRIu64 "%s\n", mode_name(r->check_sequencer.mode),
-	       r->check_sequencer.fencing_token, valid ? "" : ": released, lost or taken over since");
+	       r->check_sequencer.fencing_token,
+	       valid ? "" : ": released, lost or taken over since");
 	return status;
 }
 
@@ -202,7 +205,7 @@ int command_check(const struct cli *c)
 		status = EXIT_INVALID_SEQUENCER;
 		break;
 	default:
-		status = fail(&e);
+		status = failure(&e);
 	}
 	arena_release(&arena);
 	operator_close(o);

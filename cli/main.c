@@ -13,76 +13,136 @@ static int command_help(const struct cli *c);
 
 static const struct command commands[] = {
 	{
-		.name = "lock", .group = "Locks", .synopsis = "PATH [-- COMMAND…]",
+		.name = "lock",
+		.group = "Locks",
+		.synopsis = "PATH [-- COMMAND…]",
 		.summary = "run a command under a lock, or hold it until interrupted",
 		.details =
 			"Creates the node if there is none. The command finds CHUBBY_LOCK_PATH,\n"
 			"CHUBBY_SEQUENCER and CHUBBY_FENCING_TOKEN in its environment; its exit status\n"
 			"is passed on (128+n if signal n ended it). If the lock may be lost, the\n"
 			"command and what it started get SIGTERM, later SIGKILL, and the status is 76.\n",
-		.takes = TAKES_TRY | TAKES_SHARED | TAKES_LOCK_DELAY | TAKES_KILL_AFTER | TAKES_COMMAND,
-		.least = 1, .most = -1, .run = command_lock,
+		.takes = TAKES_TRY | TAKES_SHARED | TAKES_LOCK_DELAY | TAKES_KILL_AFTER |
+			 TAKES_COMMAND,
+		.least = 1,
+		.most = -1,
+		.run = command_lock,
 	},
 	{
-		.name = "locks", .group = "Locks", .synopsis = "[PATH]",
+		.name = "locks",
+		.group = "Locks",
+		.synopsis = "[PATH]",
 		.summary = "who holds which lock, and who waits",
 		.details = "With PATH only that node and what is below it.\n",
-		.takes = TAKES_ALL, .least = 0, .most = 1, .run = command_locks,
+		.takes = TAKES_ALL,
+		.least = 0,
+		.most = 1,
+		.run = command_locks,
 	},
 	{
-		.name = "check", .group = "Locks", .synopsis = "SEQUENCER",
+		.name = "check",
+		.group = "Locks",
+		.synopsis = "SEQUENCER",
 		.summary = "does the sequencer's lock still stand?",
 		.details = "Exit status 0 if it does, 3 if it does not.\n",
-		.least = 1, .most = 1, .run = command_check,
+		.least = 1,
+		.most = 1,
+		.run = command_check,
 	},
 	{
-		.name = "ls", .group = "Nodes", .synopsis = "[PATH]",
+		.name = "ls",
+		.group = "Nodes",
+		.synopsis = "[PATH]",
 		.summary = "list a directory",
 		.details = "Without PATH: the cell's root. Directories end with \"/\".\n",
-		.takes = TAKES_LONG, .least = 0, .most = 1, .run = command_ls,
+		.takes = TAKES_LONG,
+		.least = 0,
+		.most = 1,
+		.run = command_ls,
 	},
 	{
-		.name = "cat", .group = "Nodes", .synopsis = "PATH",
-		.summary = "print a file's contents", .details = "",
-		.least = 1, .most = 1, .run = command_cat,
+		.name = "cat",
+		.group = "Nodes",
+		.synopsis = "PATH",
+		.summary = "print a file's contents",
+		.details = "",
+		.least = 1,
+		.most = 1,
+		.run = command_cat,
 	},
 	{
-		.name = "put", .group = "Nodes", .synopsis = "PATH [VALUE|-]",
+		.name = "put",
+		.group = "Nodes",
+		.synopsis = "PATH [VALUE|-]",
 		.summary = "write a file, making it if there is none",
-		.details = "With \"-\", or without a value, the contents are read from standard input\n"
-			   "(at most 256 KiB).\n",
-		.takes = TAKES_GENERATION, .least = 1, .most = 2, .run = command_put,
+		.details =
+			"With \"-\", or without a value, the contents are read from standard input\n"
+			"(at most 256 KiB).\n",
+		.takes = TAKES_GENERATION,
+		.least = 1,
+		.most = 2,
+		.run = command_put,
 	},
 	{
-		.name = "mkdir", .group = "Nodes", .synopsis = "PATH",
-		.summary = "make a directory", .details = "",
-		.takes = TAKES_PARENTS, .least = 1, .most = 1, .run = command_mkdir,
+		.name = "mkdir",
+		.group = "Nodes",
+		.synopsis = "PATH",
+		.summary = "make a directory",
+		.details = "",
+		.takes = TAKES_PARENTS,
+		.least = 1,
+		.most = 1,
+		.run = command_mkdir,
 	},
 	{
-		.name = "rm", .group = "Nodes", .synopsis = "PATH",
-		.summary = "remove a file, or an empty directory", .details = "",
-		.least = 1, .most = 1, .run = command_rm,
+		.name = "rm",
+		.group = "Nodes",
+		.synopsis = "PATH",
+		.summary = "remove a file, or an empty directory",
+		.details = "",
+		.least = 1,
+		.most = 1,
+		.run = command_rm,
 	},
 	{
-		.name = "stat", .group = "Nodes", .synopsis = "PATH",
-		.summary = "show a node's metadata", .details = "",
-		.least = 1, .most = 1, .run = command_stat,
+		.name = "stat",
+		.group = "Nodes",
+		.synopsis = "PATH",
+		.summary = "show a node's metadata",
+		.details = "",
+		.least = 1,
+		.most = 1,
+		.run = command_stat,
 	},
 	{
-		.name = "status", .group = "Cell", .synopsis = "",
+		.name = "status",
+		.group = "Cell",
+		.synopsis = "",
 		.summary = "replicas, master, and how many more may fail",
 		.details = "Asks every server of the list. Exit status 69 if there is no master.\n",
-		.least = 0, .most = 0, .run = command_status,
+		.least = 0,
+		.most = 0,
+		.run = command_status,
 	},
 	{
-		.name = "version", .group = "Cell", .synopsis = "",
-		.summary = "print the version", .details = "",
-		.least = 0, .most = 0, .run = command_version,
+		.name = "version",
+		.group = "Cell",
+		.synopsis = "",
+		.summary = "print the version",
+		.details = "",
+		.least = 0,
+		.most = 0,
+		.run = command_version,
 	},
 	{
-		.name = "help", .group = "Cell", .synopsis = "[COMMAND]",
-		.summary = "explain a command", .details = "",
-		.least = 0, .most = 1, .run = command_help,
+		.name = "help",
+		.group = "Cell",
+		.synopsis = "[COMMAND]",
+		.summary = "explain a command",
+		.details = "",
+		.least = 0,
+		.most = 1,
+		.run = command_help,
 	},
 };
 
@@ -125,8 +185,10 @@ static void print_command(FILE *f, const struct command *m)
 		{TAKES_LOCK_DELAY,
 		 "  --lock-delay TIME    should the holder fail, the lock stays claimed so long (15s)\n"},
 		{TAKES_KILL_AFTER, "  --kill-after TIME    from SIGTERM to SIGKILL (5s)\n"},
-		{TAKES_LONG, "  -l, --long           kind, size, generation, lock and time as well\n"},
-		{TAKES_PARENTS, "  -p, --parents        its parents as well; no error if it exists\n"},
+		{TAKES_LONG,
+		 "  -l, --long           kind, size, generation, lock and time as well\n"},
+		{TAKES_PARENTS,
+		 "  -p, --parents        its parents as well; no error if it exists\n"},
 		{TAKES_GENERATION,
 		 "  --generation N       only if the contents are still of this generation\n"},
 		{TAKES_ALL, "  --all                free ones as well, that were locked before\n"},
@@ -203,7 +265,8 @@ static int command_run(struct cli *c, int argc, char **argv)
 		return 0;
 	}
 	if (c->argument_count < m->least || (m->most >= 0 && c->argument_count > m->most)) {
-		say("usage: chubby %s [OPTION…] %s (chubby help %s)", m->name, m->synopsis, m->name);
+		say("usage: chubby %s [OPTION…] %s (chubby help %s)", m->name, m->synopsis,
+		    m->name);
 		return EXIT_USAGE;
 	}
 	status = settings_complete(&c->settings);
@@ -226,7 +289,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	at = command_position(argc, argv);
 	if (at == 0) {
-		bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+		bool asked = argc > 1 &&
+			     (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
 
 		if (argc > 1 && strcmp(argv[1], "--version") == 0)
 			return command_version(&c);

@@ -16,19 +16,20 @@
 
 /* A session, a handle, and what to do with it; everything is closed behind it. */
 static int with_handle(const struct cli *c, const char *path, int flags, const void *context,
-		       int (*work)(const struct cli *c, struct chubby_handle *h, const void *context))
+		       int (*work)(const struct cli *c, struct chubby_handle *h,
+				   const void *context))
 {
 	struct chubby_error e;
 	struct chubby_handle *h;
 	struct chubby *cell;
-	int status = cell_connect(c, NULL, NULL, &cell);
+	int status = cell_connect(c, NULL, NULL, NULL, &cell);
 
 	if (status != 0)
 		return status;
 	if (chubby_open(cell, path, flags, NULL, 0, &h, NULL, &e) == CHUBBY_OK)
 		status = work(c, h, context);
 	else
-		status = fail(&e);
+		status = failure(&e);
 	/* The end of the session closes the handle too, in one go. */
 	chubby_disconnect(cell);
 	return status;
@@ -45,18 +46,16 @@ static json_t *json_of_stat(const struct chubby_stat *s)
 
 	snprintf(checksum, sizeof(checksum), "%016" PRIx64, s->checksum);
 	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I}",
-			 "kind", kind_name(s), "ephemeral", s->ephemeral,
-			 "instance", (json_int_t)s->instance,
-			 "contents_generation", (json_int_t)s->contents_generation,
-			 "lock_generation", (json_int_t)s->lock_generation,
-			 "acl_generation", (json_int_t)s->acl_generation, "checksum", checksum,
-			 "size_bytes", (json_int_t)s->size_bytes,
-			 "child_count", (json_int_t)s->child_count,
-			 "lock_mode", mode_name((enum wire_lock_mode)s->lock_mode),
-			 "lock_holders", (json_int_t)s->lock_holders,
-			 "lock_waiters", (json_int_t)s->lock_waiters,
-			 "created_unix_ms", (json_int_t)s->created_unix_ms,
-			 "modified_unix_ms", (json_int_t)s->modified_unix_ms);
+			 "kind", kind_name(s), "ephemeral", s->ephemeral, "instance",
+			 (json_int_t)s->instance, "contents_generation",
+			 (json_int_t)s->contents_generation, "lock_generation",
+			 (json_int_t)s->lock_generation, "acl_generation",
+			 (json_int_t)s->acl_generation, "checksum", checksum, "size_bytes",
+			 (json_int_t)s->size_bytes, "child_count", (json_int_t)s->child_count,
+			 "lock_mode", mode_name((enum wire_lock_mode)s->lock_mode), "lock_holders",
+			 (json_int_t)s->lock_holders, "lock_waiters", (json_int_t)s->lock_waiters,
+			 "created_unix_ms", (json_int_t)s->created_unix_ms, "modified_unix_ms",
+			 (json_int_t)s->modified_unix_ms);
 }
 
 /* ---- ls ------------------------------------------------------------------------------------- */
@@ -82,7 +81,7 @@ static int list(const struct cli *c, struct chubby_handle *h, const void *contex
 		return e.code == CHUBBY_NOT_DIRECTORY
 			       ? (say("%s (`chubby cat` and `chubby stat` show files)", e.message),
 				  error_exit_code((enum error)e.code))
-			       : fail(&e);
+			       : failure(&e);
 	if (!c->json) {
 		for (size_t i = 0; i < dir.count; i++) {
 			if (c->long_format)
@@ -111,7 +110,8 @@ int command_ls(const struct cli *c)
 
 	if (c->argument_count > 0)
 		return with_handle(c, c->arguments[0], CHUBBY_READ, NULL, list);
-	snprintf(root, sizeof(root), "/ls/%s", c->settings.cell != NULL ? c->settings.cell : "local");
+	snprintf(root, sizeof(root), "/ls/%s",
+		 c->settings.cell != NULL ? c->settings.cell : "local");
 	return with_handle(c, root, CHUBBY_READ, NULL, list);
 }
 
@@ -125,13 +125,14 @@ static int show_contents(const struct cli *c, struct chubby_handle *h, const voi
 	int status = 0;
 
 	if (chubby_get(h, &contents, &st, &e) != CHUBBY_OK)
-		return fail(&e);
+		return failure(&e);
 	if (c->json) {
 		json_t *j = json_of_stat(&st);
 
 		json_object_set_new(j, "path", json_string(chubby_path(h)));
 		json_object_set_new(j, "contents",
-				    json_of_bytes((struct bytes){contents.data, contents.size_bytes}));
+				    json_of_bytes(
+					    (struct bytes){contents.data, contents.size_bytes}));
 		status = print_json(j);
 	} else if (fwrite(contents.data, 1, contents.size_bytes, stdout) != contents.size_bytes) {
 		say("standard output: cannot write");
@@ -153,7 +154,7 @@ static int show_stat(const struct cli *c, struct chubby_handle *h, const void *c
 	char created[32], modified[32];
 
 	if (chubby_stat(h, &s, &e) != CHUBBY_OK)
-		return fail(&e);
+		return failure(&e);
 	if (c->json) {
 		json_t *j = json_of_stat(&s);
 
@@ -200,7 +201,7 @@ static int put_value(const struct cli *c, struct chubby_handle *h, const void *c
 	uint64_t generation;
 
 	if (chubby_set(h, v->data, v->size, c->generation, &generation, &e) != CHUBBY_OK)
-		return fail(&e);
+		return failure(&e);
 	if (c->json)
 		return print_json(json_pack("{s:s, s:I}", "path", chubby_path(h),
 					    "contents_generation", (json_int_t)generation));
@@ -269,7 +270,7 @@ static int make_parents(const struct cli *c, struct chubby *cell, const char *pa
 			*slash = '\0';
 		if (chubby_open(cell, part, CHUBBY_READ | CHUBBY_CREATE | CHUBBY_DIRECTORY, NULL, 0,
 				&h, NULL, &e) != CHUBBY_OK)
-			status = fail(&e);
+			status = failure(&e);
 		else if (slash == NULL)
 			status = made(c, h, NULL);
 		if (slash != NULL)
@@ -286,9 +287,10 @@ int command_mkdir(const struct cli *c)
 
 	if (!c->parents)
 		return with_handle(c, c->arguments[0],
-				   CHUBBY_READ | CHUBBY_CREATE | CHUBBY_EXCLUSIVE | CHUBBY_DIRECTORY,
+				   CHUBBY_READ | CHUBBY_CREATE | CHUBBY_EXCLUSIVE |
+					   CHUBBY_DIRECTORY,
 				   NULL, made);
-	status = cell_connect(c, NULL, NULL, &cell);
+	status = cell_connect(c, NULL, NULL, NULL, &cell);
 	if (status != 0)
 		return status;
 	status = make_parents(c, cell, c->arguments[0]);
@@ -301,7 +303,7 @@ static int removed(const struct cli *c, struct chubby_handle *h, const void *con
 	struct chubby_error e;
 
 	if (chubby_delete(h, &e) != CHUBBY_OK)
-		return fail(&e);
+		return failure(&e);
 	return c->json ? print_json(json_pack("{s:s}", "path", chubby_path(h))) : 0;
 }
 

@@ -6,8 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_SERVERS = 256, OPTION_CELL, OPTION_TIMEOUT, OPTION_JSON, OPTION_TRY, OPTION_SHARED,
-       OPTION_LOCK_DELAY, OPTION_KILL_AFTER, OPTION_GENERATION, OPTION_ALL };
+enum {
+	OPTION_SERVERS = 256,
+	OPTION_CELL,
+	OPTION_TIMEOUT,
+	OPTION_JSON,
+	OPTION_TRY,
+	OPTION_SHARED,
+	OPTION_LOCK_DELAY,
+	OPTION_KILL_AFTER,
+	OPTION_GENERATION,
+	OPTION_ALL
+};
 
 bool duration_parse(const char *text, int64_t *ret_ms)
 {
@@ -65,15 +75,24 @@ static int duration_option(const char *option, int64_t *ret_ms)
 static unsigned option_needs(int option)
 {
 	switch (option) {
-	case OPTION_TRY: return TAKES_TRY;
-	case OPTION_SHARED: return TAKES_SHARED;
-	case OPTION_LOCK_DELAY: return TAKES_LOCK_DELAY;
-	case OPTION_KILL_AFTER: return TAKES_KILL_AFTER;
-	case OPTION_GENERATION: return TAKES_GENERATION;
-	case OPTION_ALL: return TAKES_ALL;
-	case 'l': return TAKES_LONG;
-	case 'p': return TAKES_PARENTS;
-	default: return 0;
+	case OPTION_TRY:
+		return TAKES_TRY;
+	case OPTION_SHARED:
+		return TAKES_SHARED;
+	case OPTION_LOCK_DELAY:
+		return TAKES_LOCK_DELAY;
+	case OPTION_KILL_AFTER:
+		return TAKES_KILL_AFTER;
+	case OPTION_GENERATION:
+		return TAKES_GENERATION;
+	case OPTION_ALL:
+		return TAKES_ALL;
+	case 'l':
+		return TAKES_LONG;
+	case 'p':
+		return TAKES_PARENTS;
+	default:
+		return 0;
 	}
 }
 
@@ -87,18 +106,39 @@ static int option_take(struct cli *c, int option)
 		return EXIT_USAGE;
 	}
 	switch (option) {
-	case 'h': c->help = true; return 0;
-	case 'l': c->long_format = true; return 0;
-	case 'p': c->parents = true; return 0;
-	case OPTION_SERVERS: c->settings.servers = optarg; return 0;
-	case OPTION_CELL: c->settings.cell = optarg; return 0;
-	case OPTION_JSON: c->json = true; return 0;
-	case OPTION_TRY: c->try_only = true; return 0;
-	case OPTION_SHARED: c->shared = true; return 0;
-	case OPTION_ALL: c->all = true; return 0;
-	case OPTION_TIMEOUT: return duration_option("timeout", &c->settings.timeout_ms);
-	case OPTION_LOCK_DELAY: return duration_option("lock-delay", &c->lock_delay_ms);
-	case OPTION_KILL_AFTER: return duration_option("kill-after", &c->kill_after_ms);
+	case 'h':
+		c->help = true;
+		return 0;
+	case 'l':
+		c->long_format = true;
+		return 0;
+	case 'p':
+		c->parents = true;
+		return 0;
+	case OPTION_SERVERS:
+		c->settings.servers = optarg;
+		return 0;
+	case OPTION_CELL:
+		c->settings.cell = optarg;
+		return 0;
+	case OPTION_JSON:
+		c->json = true;
+		return 0;
+	case OPTION_TRY:
+		c->try_only = true;
+		return 0;
+	case OPTION_SHARED:
+		c->shared = true;
+		return 0;
+	case OPTION_ALL:
+		c->all = true;
+		return 0;
+	case OPTION_TIMEOUT:
+		return duration_option("timeout", &c->settings.timeout_ms);
+	case OPTION_LOCK_DELAY:
+		return duration_option("lock-delay", &c->lock_delay_ms);
+	case OPTION_KILL_AFTER:
+		return duration_option("kill-after", &c->kill_after_ms);
 	case OPTION_GENERATION:
 		if (number_parse(optarg, &c->generation) && c->generation > 0)
 			return 0;
@@ -140,7 +180,8 @@ int options_parse(struct cli *c, int argc, char **argv)
 	c->kill_after_ms = KILL_AFTER_DEFAULT_MS;
 	optind = 0; /* GNU: start anew */
 	for (;;) {
-		option = getopt_long(argc, argv, leaves_command ? "+hlp" : "hlp", long_options, NULL);
+		option = getopt_long(argc, argv, leaves_command ? "+hlp" : "hlp", long_options,
+				     NULL);
 		if (option == -1) {
 			bool ended = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
 

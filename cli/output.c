@@ -24,18 +24,25 @@ static const char *hint_of(enum chubby_code code)
 	switch (code) {
 	case CHUBBY_BUSY:
 	case CHUBBY_LOCK_HELD:
-	case CHUBBY_DEADLINE_EXCEEDED: return "`chubby locks` shows who holds it";
+	case CHUBBY_DEADLINE_EXCEEDED:
+		return "`chubby locks` shows who holds it";
 	case CHUBBY_UNAVAILABLE:
-	case CHUBBY_OUTCOME_UNKNOWN: return "`chubby status` shows which replicas answer";
-	case CHUBBY_NOT_EMPTY: return "remove what is in it first";
-	case CHUBBY_GENERATION_MISMATCH: return "`chubby stat` shows the current generation";
-	case CHUBBY_IS_DIRECTORY: return "`chubby ls` lists directories";
-	case CHUBBY_WRONG_CELL: return "paths begin with /ls/CELL; --cell names the cell";
-	default: return NULL;
+	case CHUBBY_OUTCOME_UNKNOWN:
+		return "`chubby status` shows which replicas answer";
+	case CHUBBY_NOT_EMPTY:
+		return "remove what is in it first";
+	case CHUBBY_GENERATION_MISMATCH:
+		return "`chubby stat` shows the current generation";
+	case CHUBBY_IS_DIRECTORY:
+		return "`chubby ls` lists directories";
+	case CHUBBY_WRONG_CELL:
+		return "paths begin with /ls/CELL; --cell names the cell";
+	default:
+		return NULL;
 	}
 }
 
-int fail(const struct chubby_error *e)
+int failure(const struct chubby_error *e)
 {
 	const char *hint = hint_of(e->code);
 
@@ -88,9 +95,12 @@ json_t *json_of_bytes(struct bytes b)
 const char *mode_name(enum wire_lock_mode mode)
 {
 	switch (mode) {
-	case WIRE_LOCK_SHARED: return "shared";
-	case WIRE_LOCK_EXCLUSIVE: return "exclusive";
-	default: return "free";
+	case WIRE_LOCK_SHARED:
+		return "shared";
+	case WIRE_LOCK_EXCLUSIVE:
+		return "exclusive";
+	default:
+		return "free";
 	}
 }
 

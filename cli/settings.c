@@ -41,7 +41,8 @@ static int setting_taken(void *user, const char *section, const char *key, const
 		if (s->timeout_ms < 0)
 			s->timeout_ms = ms;
 	} else {
-		say("%s: there is no setting \"%s\"; known are servers, cell and timeout", r->name, key);
+		say("%s: there is no setting \"%s\"; known are servers, cell and timeout", r->name,
+		    key);
 		r->failed = true;
 		return 0;
 	}

@@ -104,7 +104,8 @@ static void add_words_of(struct view *v, const struct asked *a, bool own_only)
 
 static int row_compare(const void *a, const void *b)
 {
-	uint32_t x = ((const struct row *)a)->status->id.n, y = ((const struct row *)b)->status->id.n;
+	uint32_t x = ((const struct row *)a)->status->id.n,
+		 y = ((const struct row *)b)->status->id.n;
 
 	return (x > y) - (x < y);
 }
@@ -154,13 +155,20 @@ static const char *state_name(const struct row *row)
 	if (!row->answered)
 		return "unreachable";
 	switch (row->status->state) {
-	case WIRE_REPLICA_STARTING: return "starting";
-	case WIRE_REPLICA_FOLLOWER: return "follower";
-	case WIRE_REPLICA_CANDIDATE: return "candidate";
-	case WIRE_REPLICA_MASTER: return "master";
-	case WIRE_REPLICA_LOST: return "lost";
-	case WIRE_REPLICA_FAILED: return "failed";
-	default: return "unknown";
+	case WIRE_REPLICA_STARTING:
+		return "starting";
+	case WIRE_REPLICA_FOLLOWER:
+		return "follower";
+	case WIRE_REPLICA_CANDIDATE:
+		return "candidate";
+	case WIRE_REPLICA_MASTER:
+		return "master";
+	case WIRE_REPLICA_LOST:
+		return "lost";
+	case WIRE_REPLICA_FAILED:
+		return "failed";
+	default:
+		return "unknown";
 	}
 }
 
@@ -267,8 +275,8 @@ static void show_text(const struct cli *c, struct chubby_operator *o, const stru
 		       r->status.tolerates == 1 ? "" : "s", r->status.replica.n, r->epoch.n,
 		       r->status.node_count, r->status.session_count);
 	} else {
-		printf("cell %s: no master: %" PRIu32 " of %" PRIu32
-		       " replicas answer, %" PRIu32 " needed\n",
+		printf("cell %s: no master: %" PRIu32 " of %" PRIu32 " replicas answer, %" PRIu32
+		       " needed\n",
 		       cell_name(c, v, name, sizeof(name)), v->answering, v->voting,
 		       v->voting / 2 + 1);
 	}
@@ -288,7 +296,7 @@ int command_status(const struct cli *c)
 	int status = 0;
 
 	if (operator_open(c->settings.servers, c->settings.cell, &o, &e) != ERROR_OK)
-		return fail(&e);
+		return failure(&e);
 	ask_all(c, o, &v);
 	merge(&v);
 	if (c->json)

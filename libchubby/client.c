@@ -17,11 +17,12 @@
 #define LEASE_MAX_MS 60000
 #define GRACE_DEFAULT_MS 45000
 #define CONNECT_DEFAULT_MS 10000
+#define COMMAND_MAX_BYTES ((size_t)128)
 /* Longer than any wait that makes sense, and far from overflow. */
 #define WAIT_MAX_MS (INT64_C(1000) * 3600 * 24 * 365)
 
 /* The public numbers are the protocol's. */
-#define CODE_CHECK(name, number, grpc, exit_code, text) \
+#define CODE_CHECK(name, number, grpc, exit_code, text)                                            \
 	_Static_assert((int)CHUBBY_##name == (int)ERROR_##name, "chubby_code " #name);
 ERROR_TABLE(CODE_CHECK)
 #undef CODE_CHECK
@@ -149,8 +150,14 @@ static char *own_command(const char *given)
 {
 	char *command = mem_strdup(given != NULL ? given : program_invocation_short_name);
 
-	if (strlen(command) > 255)
-		command[255] = '\0';
+	size_t size = strlen(command);
+
+	if (size > COMMAND_MAX_BYTES)
+		size = COMMAND_MAX_BYTES;
+	/* Never the half of a character. */
+	while (size > 0 && (command[size] & 0xC0) == 0x80)
+		size--;
+	command[size] = '\0';
 	if (!text_valid(bytes_of_text(command)))
 		command[0] = '\0';
 	return command;

@@ -25,13 +25,13 @@
 
 /* One call of an API function; lives on its caller's stack. */
 struct client_call {
-	struct request request;  /* what it points to stays until the call is done */
-	int64_t deadline_ns;     /* 0: the connection's default */
+	struct request request; /* what it points to stays until the call is done */
+	int64_t deadline_ns;    /* 0: the connection's default */
 	uint64_t handle_number;
 	/* results */
 	enum error error;
-	struct reply reply;      /* OK: points into `arena` */
-	struct arena arena;      /* the caller releases it */
+	struct reply reply;               /* OK: points into `arena` */
+	struct arena arena;               /* the caller releases it */
 	char message[CALL_MESSAGE_BYTES]; /* not OK: what the cell or the session said */
 	/* for the library thread */
 	sem_t done;
@@ -64,10 +64,10 @@ struct callbacks {
 };
 
 struct chubby {
-	pid_t pid;               /* of the process that connected */
+	pid_t pid; /* of the process that connected */
 	struct server_list servers;
 	char *cell, *host, *command; /* owned */
-	int64_t call_ns;         /* TIME_NEVER: no limit */
+	int64_t call_ns;             /* TIME_NEVER: no limit */
 
 	pthread_t thread;
 	struct transport *transport; /* the library thread's, but for transport_post() */
@@ -75,9 +75,9 @@ struct chubby {
 
 	pthread_mutex_t inbox_mutex; /* guards the next three */
 	struct post *inbox_head, *inbox_tail;
-	bool stopped;            /* the library thread takes nothing any more */
+	bool stopped; /* the library thread takes nothing any more */
 
-	sem_t connected;         /* posted once: safe, or refused */
+	sem_t connected; /* posted once: safe, or refused */
 	bool connect_told;
 	enum error connect_error;
 	char connect_message[CALL_MESSAGE_BYTES];
@@ -89,7 +89,7 @@ struct chubby {
 
 	pthread_mutex_t users_mutex; /* guards the next three */
 	pthread_cond_t users_changed;
-	uint32_t users;          /* API calls inside */
+	uint32_t users;                /* API calls inside */
 	struct chubby_handle *handles; /* owned; opened and not closed */
 	struct chubby_lock *locks;     /* owned */
 

@@ -76,7 +76,8 @@ static enum chubby_code open_check(const char *path, int flags, size_t initial_b
 		return error_report(ret_error, CHUBBY_INVALID_PATH,
 				    "open %s: %s; a path is /ls/CELL/NAME…",
 				    path == NULL ? "" : path, why);
-	if ((flags & ~known) != 0 || (flags & (CHUBBY_READ | CHUBBY_WRITE | CHUBBY_CHANGE_ACL)) == 0)
+	if ((flags & ~known) != 0 ||
+	    (flags & (CHUBBY_READ | CHUBBY_WRITE | CHUBBY_CHANGE_ACL)) == 0)
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "open %s: flags want CHUBBY_READ, CHUBBY_WRITE or "
 				    "CHUBBY_CHANGE_ACL",
@@ -96,8 +97,8 @@ static void open_request(struct client_call *c, const char *path, int flags, con
 	c->request.open.write = (flags & CHUBBY_WRITE) != 0;
 	c->request.open.change_acl = (flags & CHUBBY_CHANGE_ACL) != 0;
 	if (flags & CHUBBY_CREATE)
-		c->request.open.create =
-			flags & CHUBBY_EXCLUSIVE ? WIRE_CREATE_MUST : WIRE_CREATE_MAY;
+		c->request.open.create = flags & CHUBBY_EXCLUSIVE ? WIRE_CREATE_MUST
+								  : WIRE_CREATE_MAY;
 	/* Without a kind an existing node of any kind will do, and a new one is a file. */
 	if (flags & CHUBBY_DIRECTORY)
 		c->request.open.kind = WIRE_NODE_DIRECTORY;
@@ -140,7 +141,8 @@ enum chubby_code chubby_open(struct chubby *cell, const char *path, int flags, c
 	snprintf(what, sizeof(what), "%.60s", path);
 	code = client_result(&c, what, ret_error);
 	if (code == CHUBBY_OK && c.reply.open.handle.size > WIRE_HANDLE_MAX_BYTES)
-		code = error_report(ret_error, CHUBBY_MALFORMED, "%s: the handle is too long", path);
+		code = error_report(ret_error, CHUBBY_MALFORMED, "%s: the handle is too long",
+				    path);
 	if (code == CHUBBY_OK) {
 		*ret_handle = handle_new(cell, path, c.request.open.handle_number.n,
 					 c.reply.open.handle);
@@ -194,7 +196,8 @@ enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c, con
 		return code;
 	snprintf(what, sizeof(what), "%s %.100s", verb, h->path);
 	if (atomic_load(&h->poisoned)) {
-		code = error_report(ret_error, CHUBBY_CANCELLED, "%s: the handle was poisoned", what);
+		code = error_report(ret_error, CHUBBY_CANCELLED, "%s: the handle was poisoned",
+				    what);
 	} else {
 		c->request.handle = (struct bytes){h->token, h->token_size};
 		c->handle_number = h->number;

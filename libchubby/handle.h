@@ -7,15 +7,15 @@
 #include "client.h"
 
 struct chubby_handle {
-	struct chubby *cell;   /* borrowed */
-	uint64_t number;       /* within the session */
-	char *path;            /* owned */
+	struct chubby *cell; /* borrowed */
+	uint64_t number;     /* within the session */
+	char *path;          /* owned */
 	uint8_t token[WIRE_HANDLE_MAX_BYTES];
 	size_t token_size;
 	atomic_bool poisoned;
-	atomic_bool held;      /* it was granted and not released */
+	atomic_bool held; /* it was granted and not released */
 	pthread_mutex_t mutex;
-	char *sequencer;       /* owned; of the latest grant, NULL before the first */
+	char *sequencer; /* owned; of the latest grant, NULL before the first */
 	uint64_t fencing_token;
 	struct chubby_handle *previous, *next; /* guarded by the cell's users_mutex */
 };

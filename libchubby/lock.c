@@ -34,11 +34,9 @@ static enum chubby_code acquire_request(const struct chubby_acquire_options *o,
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "wait_ms: want milliseconds, 0 for no limit, -1 not to wait");
 	c->request.kind = MESSAGE_ACQUIRE;
-	c->request.acquire.mode =
-		o->mode == CHUBBY_SHARED ? WIRE_LOCK_SHARED : WIRE_LOCK_EXCLUSIVE;
+	c->request.acquire.mode = o->mode == CHUBBY_SHARED ? WIRE_LOCK_SHARED : WIRE_LOCK_EXCLUSIVE;
 	c->request.acquire.try_only = o->wait_ms < 0;
-	c->request.acquire.lock_delay_ns =
-		o->lock_delay_ms < 0 ? -1 : o->lock_delay_ms * NS_PER_MS;
+	c->request.acquire.lock_delay_ns = o->lock_delay_ms < 0 ? -1 : o->lock_delay_ms * NS_PER_MS;
 	if (o->wait_ms > 0) {
 		c->request.acquire.wait_ns = o->wait_ms * NS_PER_MS + SERVER_WAIT_SLACK_NS;
 		c->deadline_ns = clock_now_ns() + o->wait_ms * NS_PER_MS;
@@ -62,8 +60,8 @@ enum chubby_code chubby_acquire(struct chubby_handle *h,
 				const struct chubby_acquire_options *options,
 				struct chubby_error *ret_error)
 {
-	struct chubby_acquire_options o =
-		options != NULL ? *options : chubby_acquire_options_default();
+	struct chubby_acquire_options o = options != NULL ? *options
+							  : chubby_acquire_options_default();
 	struct client_call c = {0};
 	enum chubby_code code = acquire_request(&o, &c, ret_error);
 
@@ -139,7 +137,7 @@ enum chubby_code chubby_check_sequencer(struct chubby *cell, const char *sequenc
 /* ---- the common case ------------------------------------------------------------------------ */
 
 struct chubby_lock {
-	struct chubby_handle *handle; /* owned by the cell's list */
+	struct chubby_handle *handle;        /* owned by the cell's list */
 	struct chubby_lock *previous, *next; /* guarded by the cell's users_mutex */
 };
 

@@ -192,8 +192,7 @@ static void event_handle(struct chubby *cell, struct transport_event *ev)
 		session_message(cell->session, now_ns, ev->link, ev->call_id, &ev->reply);
 		break;
 	case TRANSPORT_LINK_LOST:
-		session_link_lost(cell->session, now_ns, ev->link,
-				  ev->refused ? &ev->reply : NULL);
+		session_link_lost(cell->session, now_ns, ev->link, ev->refused ? &ev->reply : NULL);
 		break;
 	}
 	actions_carry_out(cell, &ev->arena);

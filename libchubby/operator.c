@@ -22,14 +22,14 @@
 
 struct chubby_operator {
 	struct server_list servers;
-	char *cell; /* owned; empty for "local" */
+	char *cell;            /* owned; empty for "local" */
 	pthread_mutex_t mutex; /* guards what follows */
 	uint32_t count;
 	struct {
-		char *address; /* owned */
+		char *address;                     /* owned */
 		struct transport_channel *channel; /* owned; NULL until it is used */
-	} known[ADDRESSES_MAX]; /* the list's servers first, in its order */
-	uint32_t master; /* the last that answered as one */
+	} known[ADDRESSES_MAX];                    /* the list's servers first, in its order */
+	uint32_t master;                           /* the last that answered as one */
 };
 
 enum error operator_open(const char *servers, const char *cell,
@@ -112,9 +112,9 @@ static enum error refusal(const struct reply *r, struct chubby_error *ret_error)
 	return r->error;
 }
 
-enum error operator_call_server(struct chubby_operator *o, uint32_t server,
-				const struct request *r, int64_t timeout_ns, struct arena *arena,
-				struct reply *ret_reply, struct chubby_error *ret_error)
+enum error operator_call_server(struct chubby_operator *o, uint32_t server, const struct request *r,
+				int64_t timeout_ns, struct arena *arena, struct reply *ret_reply,
+				struct chubby_error *ret_error)
 {
 	struct reply reply = {0};
 
@@ -170,7 +170,8 @@ static uint32_t follow(struct chubby_operator *o, uint32_t i, const struct reply
 		return i;
 	find.find_master.wait_ns = time_earlier(left_ns, HOLD_NS);
 	arena_init(&arena, TRANSPORT_ARENA_MAX_BYTES);
-	if (ask(o, i, &find, time_earlier(left_ns, HOLD_NS + TRY_NS), &arena, &answer) == ERROR_OK &&
+	if (ask(o, i, &find, time_earlier(left_ns, HOLD_NS + TRY_NS), &arena, &answer) ==
+		    ERROR_OK &&
 	    answer.error == ERROR_OK)
 		next = learn(o, answer.find_master.address, i);
 	arena_release(&arena);
@@ -182,18 +183,27 @@ static enum attempt attempt(struct chubby_operator *o, uint32_t i, const struct 
 			    uint32_t *ret_next)
 {
 	int64_t left_ns = until_ns - clock_now_ns();
+	enum error e = ask(o, i, r, time_earlier(left_ns, TRY_NS), arena, ret_reply);
 
-	if (ask(o, i, r, time_earlier(left_ns, TRY_NS), arena, ret_reply) != ERROR_OK)
+	if (e == ERROR_UNAVAILABLE)
 		return ATTEMPT_SILENT;
+	if (e != ERROR_OK) {
+		*ret_reply = (struct reply){.error = e}; /* it cannot be sent to anybody */
+		return ATTEMPT_DONE;
+	}
 	if (ret_reply->error != ERROR_NOT_MASTER)
 		return ATTEMPT_DONE;
 	*ret_next = follow(o, i, ret_reply, until_ns);
 	return *ret_next == i ? ATTEMPT_SILENT : ATTEMPT_ELSEWHERE;
 }
 
-static enum error nobody(struct chubby_operator *o, uint32_t answering,
+static enum error nobody(struct chubby_operator *o, const bool answered[ADDRESSES_MAX],
 			 struct chubby_error *ret_error)
 {
+	uint32_t answering = 0;
+
+	for (uint32_t i = 0; i < o->servers.count; i++)
+		answering += answered[i] ? 1 : 0;
 	error_report(ret_error, CHUBBY_UNAVAILABLE,
 		     answering > 0 ? "no master: %u of %u servers answer, and none knows a master; "
 				     "a majority of the replicas must run"
@@ -208,7 +218,8 @@ enum error operator_call(struct chubby_operator *o, const struct request *r, boo
 			 struct chubby_error *ret_error)
 {
 	int64_t until_ns = clock_now_ns() + timeout_ns;
-	uint32_t at = any_replica ? 0 : o->master, silent = 0, answering = 0;
+	uint32_t at = any_replica ? 0 : o->master, silent = 0;
+	bool answered[ADDRESSES_MAX] = {false};
 
 	while (clock_now_ns() < until_ns) {
 		struct timespec pause = {.tv_nsec = ROUND_PAUSE_NS};
@@ -226,14 +237,12 @@ enum error operator_call(struct chubby_operator *o, const struct request *r, boo
 			silent = 0;
 			continue;
 		case ATTEMPT_SILENT:
-			answering += reply.error == ERROR_NOT_MASTER ? 1 : 0;
+			answered[at] = reply.error == ERROR_NOT_MASTER;
 			break;
 		}
 		at = (at + 1) % o->count;
-		if (++silent % o->count == 0) {
-			answering = 0;
+		if (++silent % o->count == 0)
 			nanosleep(&pause, NULL);
-		}
 	}
-	return nobody(o, answering, ret_error);
+	return nobody(o, answered, ret_error);
 }

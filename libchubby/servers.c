@@ -7,8 +7,7 @@
 #include "base/check.h"
 
 /* What `chubbyd dev` listens on when nobody says otherwise. */
-#define DEFAULT_SERVERS \
-	"127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403,127.0.0.1:7404,127.0.0.1:7405"
+#define DEFAULT_SERVERS "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403,127.0.0.1:7404,127.0.0.1:7405"
 
 enum chubby_code error_report(struct chubby_error *ret_error, enum chubby_code code,
 			      const char *format, ...)
@@ -72,9 +71,10 @@ enum error server_list_parse(const char *text, struct server_list *ret_list,
 		if (size > 0) {
 			if (!address_valid(rest, size) || list.count == SERVER_LIST_MAX) {
 				server_list_release(&list);
-				error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
-					     "servers \"%s\": want host:port,host:port (at most %d)",
-					     text, SERVER_LIST_MAX);
+				error_report(
+					ret_error, CHUBBY_INVALID_ARGUMENT,
+					"servers \"%s\": want host:port,host:port (at most %d)",
+					text, SERVER_LIST_MAX);
 				return ERROR_INVALID_ARGUMENT;
 			}
 			list.addresses[list.count] = mem_zalloc(size + 1);

@@ -20,7 +20,8 @@ MUST_USE enum error server_list_parse(const char *text, struct server_list *ret_
 void server_list_release(struct server_list *list);
 
 /* Fills in `ret_error` (may be NULL) and returns the code. */
-__attribute__((format(printf, 3, 4))) enum chubby_code
-error_report(struct chubby_error *ret_error, enum chubby_code code, const char *format, ...);
+__attribute__((format(printf, 3, 4))) enum chubby_code error_report(struct chubby_error *ret_error,
+								    enum chubby_code code,
+								    const char *format, ...);
 
 #endif

@@ -11,8 +11,10 @@
 /* From each state (row) to each state (column). */
 static const bool moves_allowed[SESSION_STATE_END][SESSION_STATE_END] = {
 	[SESSION_CONNECTING] = {[SESSION_SAFE] = true, [SESSION_CLOSED] = true},
-	[SESSION_SAFE] = {[SESSION_JEOPARDY] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
-	[SESSION_JEOPARDY] = {[SESSION_SAFE] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
+	[SESSION_SAFE] =
+		{[SESSION_JEOPARDY] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
+	[SESSION_JEOPARDY] =
+		{[SESSION_SAFE] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
 	[SESSION_EXPIRED] = {[SESSION_CLOSED] = true},
 };
 
@@ -105,7 +107,8 @@ void session_free(struct session *s)
 
 static void remember_reason(struct session *s, struct bytes text)
 {
-	size_t size = text.size < sizeof(s->reason_text) - 1 ? text.size : sizeof(s->reason_text) - 1;
+	size_t size = text.size < sizeof(s->reason_text) - 1 ? text.size
+							     : sizeof(s->reason_text) - 1;
 
 	if (size > 0)
 		memcpy(s->reason_text, text.data, size);
@@ -247,8 +250,8 @@ void link_drop(struct session *s)
 /* The master of this link is none, or cannot be reached: look again. */
 void link_failed(struct session *s)
 {
-	s->servers[s->link_server].avoid_until_ns =
-		s->now_ns + rng_between(&s->rng, 50 * NS_PER_MS, 100 * NS_PER_MS);
+	s->servers[s->link_server].avoid_until_ns = s->now_ns + rng_between(&s->rng, 50 * NS_PER_MS,
+									    100 * NS_PER_MS);
 	link_drop(s);
 	if (s->closing)
 		close_finish(s);
@@ -414,8 +417,7 @@ void session_message(struct session *s, int64_t now_ns, uint64_t link, uint64_t 
 static int64_t keepalive_overdue_ns(const struct session *s)
 {
 	/* It is answered when about 5 of 12 of the lease are left; late is when a quarter is. */
-	return s->keepalive_id == 0 ? TIME_NEVER
-				    : s->keepalive_sent_ns + s->lease_told_ns / 4 * 3;
+	return s->keepalive_id == 0 ? TIME_NEVER : s->keepalive_sent_ns + s->lease_told_ns / 4 * 3;
 }
 
 /* When silence becomes suspicious, and others are asked who is master. */

@@ -59,26 +59,26 @@ enum session_state {
 };
 
 struct session_config {
-	struct bytes cell;    /* these three are borrowed for the session's life; cell may be empty */
+	struct bytes cell; /* these three are borrowed for the session's life; cell may be empty */
 	struct bytes host;
 	struct bytes command;
 	uint32_t pid;
-	int64_t lease_ns;     /* 0: the cell's default */
+	int64_t lease_ns; /* 0: the cell's default */
 	int64_t grace_ns;
-	int64_t connect_ns;   /* longest time in CONNECTING */
+	int64_t connect_ns; /* longest time in CONNECTING */
 	int32_t drift_ppm;
-	uint64_t seed;        /* of the jitter */
-	uint32_t server_count; /* 1..SESSION_SERVERS_MAX */
+	uint64_t seed;              /* of the jitter */
+	uint32_t server_count;      /* 1..SESSION_SERVERS_MAX */
 	const char *const *servers; /* host:port; copied */
 };
 
 enum session_action_kind {
-	SESSION_ASK = 1,     /* FindMaster to `server`; the answer goes to session_answer() */
-	SESSION_CONNECT,     /* open the Session stream `link` to `server` */
-	SESSION_DISCONNECT,  /* drop `link`: nothing from it is wanted any more */
-	SESSION_SEND,        /* `request` as `call_id` on `link` */
-	SESSION_DONE,        /* the call of `context` is over: `reply` */
-	SESSION_NEWS,        /* the state is now `state`, because of `reason` */
+	SESSION_ASK = 1,    /* FindMaster to `server`; the answer goes to session_answer() */
+	SESSION_CONNECT,    /* open the Session stream `link` to `server` */
+	SESSION_DISCONNECT, /* drop `link`: nothing from it is wanted any more */
+	SESSION_SEND,       /* `request` as `call_id` on `link` */
+	SESSION_DONE,       /* the call of `context` is over: `reply` */
+	SESSION_NEWS,       /* the state is now `state`, because of `reason` */
 };
 
 /* Everything borrowed is valid until session_actions_done(). */

@@ -161,7 +161,8 @@ void session_call(struct session *s, int64_t now_ns, const struct session_reques
 	c->caller_waits = true;
 	c->deadline_ns = r->deadline_ns;
 	if (s->state == SESSION_EXPIRED || s->state == SESSION_CLOSED || s->closing) {
-		enum error e = s->state == SESSION_EXPIRED ? ERROR_SESSION_EXPIRED : ERROR_CANCELLED;
+		enum error e = s->state == SESSION_EXPIRED ? ERROR_SESSION_EXPIRED
+							   : ERROR_CANCELLED;
 
 		call_fail(s, c, c->request.kind == MESSAGE_CLOSE ? ERROR_OK : e, NULL);
 		return;
@@ -280,8 +281,9 @@ void call_answered(struct session *s, struct call *c, const struct reply *r)
 		return;
 	case ERROR_UNAVAILABLE:
 		/* It did not come to pass there; the same number may be sent again. */
-		call_again(s, c, s->now_ns + (r->retry_after_ns > COME_BACK_NS ? r->retry_after_ns
-									       : COME_BACK_NS));
+		call_again(s, c,
+			   s->now_ns + (r->retry_after_ns > COME_BACK_NS ? r->retry_after_ns
+									 : COME_BACK_NS));
 		return;
 	case ERROR_SESSION_EXPIRED:
 		if (c->request.kind == MESSAGE_CHECK_SEQUENCER)

@@ -205,8 +205,9 @@ void session_trouble(const struct session *s, char *text, size_t size_bytes)
 			s->server_count);
 	if (used > 0 && (size_t)used < size_bytes)
 		snprintf(text + used, size_bytes - (size_t)used,
-			 answering == 0 ? "; is the cell running, and is %s right?"
-					: "; a majority of the replicas must run and reach each other"
-					  " (first server: %s)",
+			 answering == 0
+				 ? "; is the cell running, and is %s right?"
+				 : "; a majority of the replicas must run and reach each other"
+				   " (first server: %s)",
 			 s->servers[0].address);
 }

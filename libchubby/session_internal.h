@@ -29,12 +29,12 @@ struct call {
 	int64_t sent_ns;
 	int64_t not_before_ns; /* queued: told to come back later */
 	uint32_t sent_count;
-	bool abandoned;        /* its caller is gone: undo what it gets */
-	bool caller_waits;     /* SESSION_DONE is owed to `context` */
+	bool abandoned;    /* its caller is gone: undo what it gets */
+	bool caller_waits; /* SESSION_DONE is owed to `context` */
 	void *context;
 	uint64_t ticket;
-	uint64_t wait_id;      /* envelope of a Wait that asks for the ticket; 0: none */
-	uint64_t acquire_id;   /* of a Cancel: the acquire that it ends; 0: none */
+	uint64_t wait_id;    /* envelope of a Wait that asks for the ticket; 0: none */
+	uint64_t acquire_id; /* of a Cancel: the acquire that it ends; 0: none */
 	struct call *previous, *next;
 	UT_hash_handle hh;
 };
@@ -46,10 +46,10 @@ struct call_list {
 
 struct server {
 	char address[WIRE_ADDRESS_MAX_BYTES];
-	uint64_t question;   /* under way; 0: none */
+	uint64_t question; /* under way; 0: none */
 	int64_t ask_at_ns;
 	int64_t avoid_until_ns; /* as a master: a link to it was lost or refused a moment ago */
-	bool answered;       /* its last question was answered by the replica itself */
+	bool answered;          /* its last question was answered by the replica itself */
 	bool tried;
 };
 
@@ -58,11 +58,11 @@ enum link_state { LINK_NONE, LINK_ATTACHING, LINK_LIVE };
 struct session {
 	struct session_config config;
 	enum session_state state;
-	enum error reason;     /* why EXPIRED or CLOSED */
+	enum error reason; /* why EXPIRED or CLOSED */
 	char reason_text[256];
 	struct session_id id;
 	struct epoch epoch;
-	int64_t now_ns;        /* of the last input */
+	int64_t now_ns; /* of the last input */
 	int64_t lease_end_ns;
 	int64_t lease_told_ns; /* what was left when the master last told */
 	int64_t connect_until_ns;
@@ -86,9 +86,9 @@ struct session {
 
 	uint64_t last_id; /* of links, questions and envelopes */
 	uint64_t next_number;
-	struct call *calls;    /* owned; by id */
+	struct call *calls; /* owned; by id */
 	struct call_list queue, sent, waiting;
-	struct call **gone;    /* owned; freed when the actions are done */
+	struct call **gone; /* owned; freed when the actions are done */
 	uint32_t gone_count;
 
 	struct session_action *actions; /* owned */

@@ -181,7 +181,7 @@ void wait_answered(struct session *s, struct call *c, const struct reply *r)
 	case ERROR_SESSION_EXPIRED:
 		session_expire(s, ERROR_SESSION_EXPIRED, r->message);
 		return;
-	case ERROR_DEADLINE_EXCEEDED:    /* held for long enough: ask again */
+	case ERROR_DEADLINE_EXCEEDED: /* held for long enough: ask again */
 		wait_ask(s, c);
 		return;
 	case ERROR_CANCELLED:

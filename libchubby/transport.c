@@ -217,8 +217,7 @@ void transport_disconnect(struct transport *t, uint64_t number)
 	grpc_call_cancel(l->call, NULL);
 }
 
-bool transport_send(struct transport *t, uint64_t number, uint64_t call_id,
-		    const struct request *r)
+bool transport_send(struct transport *t, uint64_t number, uint64_t call_id, const struct request *r)
 {
 	struct link *l = link_find(t, number);
 	struct link_message *m;
@@ -286,9 +285,9 @@ static bool link_received(struct link *l, struct transport_event *ret)
 		return false;
 	grpc_byte_buffer_destroy(l->received);
 	l->received = NULL;
-	e = wire_decode_server_envelope(
-		(struct bytes){GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice)}, &ret->arena,
-		&ret->call_id, &ret->reply, &trouble);
+	e = wire_decode_server_envelope((struct bytes){GRPC_SLICE_START_PTR(slice),
+						       GRPC_SLICE_LENGTH(slice)},
+					&ret->arena, &ret->call_id, &ret->reply, &trouble);
 	grpc_slice_unref(slice);
 	if (e != ERROR_OK) {
 		/* A server that cannot be understood is left. */
@@ -390,8 +389,9 @@ void transport_free(struct transport *t)
 	for (struct question *q = t->questions; q != NULL; q = q->next)
 		grpc_call_cancel(q->rpc.call, NULL);
 	while (t->links != NULL || t->questions != NULL || atomic_load(&t->posted)) {
-		grpc_event e = grpc_completion_queue_next(
-			t->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+		grpc_event e = grpc_completion_queue_next(t->queue,
+							  gpr_inf_future(GPR_CLOCK_MONOTONIC),
+							  NULL);
 
 		memset(&ev, 0, sizeof(ev));
 		arena_init(&ev.arena, TRANSPORT_ARENA_MAX_BYTES);

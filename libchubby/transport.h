@@ -33,8 +33,8 @@ struct transport_event {
 	uint64_t link;
 	uint64_t call_id;
 	bool refused;
-	struct reply reply;  /* points into `arena` */
-	struct arena arena;  /* passes to the caller, who releases it */
+	struct reply reply; /* points into `arena` */
+	struct arena arena; /* passes to the caller, who releases it */
 };
 
 struct transport *transport_new(void);
@@ -53,7 +53,7 @@ void transport_connect(struct transport *t, uint32_t server, const char *address
 void transport_disconnect(struct transport *t, uint64_t link);
 /* False: the request is too large to be sent. Sending to a lost link does nothing. */
 __attribute__((warn_unused_result)) bool transport_send(struct transport *t, uint64_t link,
-							 uint64_t call_id, const struct request *r);
+							uint64_t call_id, const struct request *r);
 
 /* ---- one call, without a thread of one's own (transport_unary.c) ---- */
 

@@ -113,10 +113,10 @@ bool transport_rpc_start(struct transport_rpc *rpc, grpc_channel *channel,
 	grpc_metadata_array_init(&rpc->initial);
 	grpc_metadata_array_init(&rpc->trailers);
 	rpc->details = grpc_empty_slice();
-	rpc->call = grpc_channel_create_call(
-		channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-		grpc_slice_from_static_string(wire_method_path(r->kind)), NULL,
-		transport_deadline(timeout_ns), NULL);
+	rpc->call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
+					     grpc_slice_from_static_string(
+						     wire_method_path(r->kind)),
+					     NULL, transport_deadline(timeout_ns), NULL);
 	memset(ops, 0, sizeof(ops));
 	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
 	ops[1].op = GRPC_OP_SEND_MESSAGE;
@@ -201,8 +201,8 @@ void transport_channel_free(struct transport_channel *c)
 	free(c);
 }
 
-enum error transport_unary(struct transport_channel *c, const struct request *r,
-			   int64_t timeout_ns, struct arena *arena, struct reply *ret_reply)
+enum error transport_unary(struct transport_channel *c, const struct request *r, int64_t timeout_ns,
+			   struct arena *arena, struct reply *ret_reply)
 {
 	grpc_completion_queue *queue = grpc_completion_queue_create_for_pluck(NULL);
 	gpr_timespec forever = gpr_inf_future(GPR_CLOCK_MONOTONIC);

@@ -1,0 +1,749 @@
+/*
+ * The client's session core, driven by hand: what it sends, when it believes in its lease, and that
+ * every call ends exactly once.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/check.h"
+#include "session.h"
+
+#define START (1000 * NS_PER_S)
+#define MS NS_PER_MS
+#define LEASE (12 * NS_PER_S)
+#define ACTIONS 256
+
+struct client {
+	struct session *s;
+	int64_t now;
+	struct session_action got[ACTIONS]; /* since the last look */
+	uint32_t count;
+};
+
+/* Takes over what the last input led to; borrowed bytes in it are not to be read later. */
+static void look(struct client *c)
+{
+	uint32_t count;
+	const struct session_action *a = session_actions(c->s, &count);
+
+	assert_true(count <= ACTIONS);
+	memcpy(c->got, a, count * sizeof(*a));
+	c->count = count;
+	session_actions_done(c->s);
+	assert_null(session_invariants(c->s));
+}
+
+static const struct session_action *find(const struct client *c, enum session_action_kind kind)
+{
+	for (uint32_t i = 0; i < c->count; i++) {
+		if (c->got[i].kind == kind)
+			return &c->got[i];
+	}
+	return NULL;
+}
+
+static uint32_t count_of(const struct client *c, enum session_action_kind kind)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->count; i++)
+		n += c->got[i].kind == kind ? 1 : 0;
+	return n;
+}
+
+static const struct session_action *sent(const struct client *c, enum message_kind kind)
+{
+	for (uint32_t i = 0; i < c->count; i++) {
+		if (c->got[i].kind == SESSION_SEND && c->got[i].request.kind == kind)
+			return &c->got[i];
+	}
+	return NULL;
+}
+
+static const struct session_action *done(const struct client *c, const void *context)
+{
+	for (uint32_t i = 0; i < c->count; i++) {
+		if (c->got[i].kind == SESSION_DONE && c->got[i].context == context)
+			return &c->got[i];
+	}
+	return NULL;
+}
+
+static void at(struct client *c, int64_t after_ns)
+{
+	c->now += after_ns;
+	session_tick(c->s, c->now);
+	look(c);
+}
+
+static void begin(struct client *c)
+{
+	static const char *const servers[] = {"a:1", "b:2", "c:3", "d:4", "e:5"};
+	struct session_config config = {
+		.grace_ns = 45 * NS_PER_S,
+		.connect_ns = 10 * NS_PER_S,
+		.drift_ppm = DRIFT_PPM_DEFAULT,
+		.seed = 7,
+		.server_count = 5,
+		.servers = servers,
+	};
+
+	memset(c, 0, sizeof(*c));
+	c->now = START;
+	c->s = session_new(&config, c->now);
+	look(c);
+}
+
+static void end(struct client *c)
+{
+	session_free(c->s);
+}
+
+/* The question `q` is answered: `address` is master. */
+static void answer_question(struct client *c, uint64_t q, const char *address, uint64_t epoch)
+{
+	struct reply r = {.kind = MESSAGE_FIND_MASTER, .epoch = {epoch}};
+
+	r.find_master.address = bytes_of_text(address);
+	session_answer(c->s, c->now, q, true, &r);
+	look(c);
+}
+
+static void answer_unavailable(struct client *c, uint64_t q)
+{
+	struct reply r = {.kind = MESSAGE_FIND_MASTER, .error = ERROR_UNAVAILABLE};
+
+	session_answer(c->s, c->now, q, false, &r);
+	look(c);
+}
+
+static void message(struct client *c, uint64_t link, uint64_t call_id, const struct reply *r)
+{
+	session_message(c->s, c->now, link, call_id, r);
+	look(c);
+}
+
+static void refuse(struct client *c, uint64_t link, uint64_t call_id, enum message_kind kind,
+		   enum error e)
+{
+	struct reply r = {.kind = kind, .error = e};
+
+	message(c, link, call_id, &r);
+}
+
+struct connected {
+	uint64_t link, keepalive;
+};
+
+/* From a new session to SAFE, with nothing but the held KeepAlive under way. */
+static struct connected connect(struct client *c)
+{
+	struct reply created = {.kind = MESSAGE_CREATE_SESSION, .epoch = {3}};
+	struct connected to;
+	uint64_t attach;
+
+	answer_question(c, find(c, SESSION_ASK)->question, "c:3", 3);
+	to.link = find(c, SESSION_CONNECT)->link;
+	assert_string_equal(session_server(c->s, find(c, SESSION_CONNECT)->server), "c:3");
+	attach = sent(c, MESSAGE_CREATE_SESSION)->call_id;
+	created.create_session.session.n = 77;
+	created.create_session.lease_ns = LEASE;
+	message(c, to.link, attach, &created);
+	assert_int_equal(session_state(c->s), SESSION_SAFE);
+	to.keepalive = sent(c, MESSAGE_KEEP_ALIVE)->call_id;
+	assert_false(sent(c, MESSAGE_KEEP_ALIVE)->request.keep_alive.immediate);
+	return to;
+}
+
+static void kept_alive(struct client *c, struct connected *at_link, int64_t held, int64_t left,
+		       uint64_t epoch)
+{
+	struct reply r = {.kind = MESSAGE_KEEP_ALIVE, .epoch = {epoch}};
+
+	r.keep_alive.held_ns = held;
+	r.keep_alive.left_ns = left;
+	message(c, at_link->link, at_link->keepalive, &r);
+	at_link->keepalive = sent(c, MESSAGE_KEEP_ALIVE)->call_id;
+}
+
+/* Loses the link, finds `address` of `epoch`, and attaches there. */
+static struct connected fail_over(struct client *c, struct connected from, const char *address,
+				  uint64_t epoch)
+{
+	struct connected to;
+
+	session_link_lost(c->s, c->now, from.link, NULL);
+	look(c);
+	answer_question(c, find(c, SESSION_ASK)->question, address, epoch);
+	to.link = find(c, SESSION_CONNECT)->link;
+	assert_true(sent(c, MESSAGE_KEEP_ALIVE)->request.keep_alive.immediate);
+	assert_int_equal(sent(c, MESSAGE_KEEP_ALIVE)->request.session.n, 77);
+	to.keepalive = sent(c, MESSAGE_KEEP_ALIVE)->call_id;
+	return to;
+}
+
+static void call(struct client *c, enum message_kind kind, int64_t deadline_ns, void *context)
+{
+	static const uint8_t token[4] = {1, 2, 3, 4};
+	struct request r = {.kind = kind, .handle = {token, sizeof(token)}};
+	struct session_request q = {
+		.request = &r,
+		.deadline_ns = deadline_ns,
+		.handle_number = 9,
+		.context = context,
+	};
+
+	session_call(c->s, c->now, &q);
+	look(c);
+}
+
+/* ---- finding the master --------------------------------------------------------------------- */
+
+/* Two servers are asked at once, the others after 200 ms each; one that is silent costs no more. */
+static void asks_two_then_more(void **state)
+{
+	struct client c;
+
+	begin(&c);
+	assert_int_equal(count_of(&c, SESSION_ASK), 2);
+	at(&c, 100 * MS);
+	assert_int_equal(count_of(&c, SESSION_ASK), 0);
+	at(&c, 100 * MS);
+	assert_int_equal(count_of(&c, SESSION_ASK), 1);
+	end(&c);
+}
+
+/* A server that cannot be reached passes its turn on at once. */
+static void unreachable_passes_its_turn(void **state)
+{
+	struct client c;
+
+	begin(&c);
+	answer_unavailable(&c, find(&c, SESSION_ASK)->question);
+	assert_int_equal(count_of(&c, SESSION_ASK), 1);
+	end(&c);
+}
+
+/* Without a master, connecting ends at its deadline with UNAVAILABLE, and says who answers. */
+static void connect_ends_in_time(void **state)
+{
+	struct client c;
+
+	begin(&c);
+	at(&c, 10 * NS_PER_S - 1);
+	assert_int_equal(session_state(c.s), SESSION_CONNECTING);
+	c.now += 1;
+	session_tick(c.s, c.now);
+	assert_int_equal(session_state(c.s), SESSION_CLOSED);
+	look(&c);
+	assert_int_equal(find(&c, SESSION_NEWS)->reason, ERROR_UNAVAILABLE);
+	end(&c);
+}
+
+/* What is said to be master, and refuses, is not tried again at once; its hint is followed. */
+static void hint_is_followed(void **state)
+{
+	struct reply r = {.kind = MESSAGE_CREATE_SESSION, .error = ERROR_NOT_MASTER};
+	struct client c;
+	uint64_t link;
+
+	begin(&c);
+	answer_question(&c, find(&c, SESSION_ASK)->question, "c:3", 3);
+	link = find(&c, SESSION_CONNECT)->link;
+	r.master_address = bytes_of_text("d:4");
+	message(&c, link, sent(&c, MESSAGE_CREATE_SESSION)->call_id, &r);
+	assert_string_equal(session_server(c.s, find(&c, SESSION_CONNECT)->server), "d:4");
+	end(&c);
+}
+
+/* An answer of an older epoch than the known one is behind, and not believed. */
+static void older_epoch_is_not_believed(void **state)
+{
+	struct client c;
+	struct connected l;
+
+	begin(&c);
+	l = connect(&c);
+	session_link_lost(c.s, c.now, l.link, NULL);
+	look(&c);
+	answer_question(&c, find(&c, SESSION_ASK)->question, "a:1", 2);
+	assert_null(find(&c, SESSION_CONNECT));
+	end(&c);
+}
+
+/* A call without an answer for 200 ms: others are asked; the silent one, named again, is kept; a
+ * new master of a newer epoch is gone to, and the call goes there under its number. */
+static void silence_is_suspicious(void **state)
+{
+	struct client c;
+	struct connected l;
+	uint64_t number, link;
+	int context;
+
+	begin(&c);
+	l = connect(&c);
+	call(&c, MESSAGE_SET_CONTENTS, TIME_NEVER, &context);
+	number = sent(&c, MESSAGE_SET_CONTENTS)->request.number;
+	assert_int_equal(number, 1);
+	at(&c, 199 * MS);
+	assert_null(find(&c, SESSION_ASK));
+	at(&c, 1 * MS);
+	assert_non_null(find(&c, SESSION_ASK));
+	for (uint32_t i = 0; i < c.count; i++)
+		assert_string_not_equal(session_server(c.s, c.got[i].server), "c:3");
+	answer_question(&c, find(&c, SESSION_ASK)->question, "c:3", 3);
+	assert_null(find(&c, SESSION_CONNECT));
+	at(&c, 200 * MS);
+	answer_question(&c, find(&c, SESSION_ASK)->question, "e:5", 4);
+	assert_int_equal(find(&c, SESSION_DISCONNECT)->link, l.link);
+	link = find(&c, SESSION_CONNECT)->link;
+	l = (struct connected){link, sent(&c, MESSAGE_KEEP_ALIVE)->call_id};
+	kept_alive(&c, &l, 0, LEASE, 4);
+	assert_int_equal(sent(&c, MESSAGE_SET_CONTENTS)->request.number, number);
+	end(&c);
+}
+
+/* ---- lease ---------------------------------------------------------------------------------- */
+
+/* The lease ends at the send time of the question plus what the answer told, shortened. */
+static void lease_counts_from_sending(void **state)
+{
+	struct client c;
+	struct connected l;
+	int64_t asked;
+
+	begin(&c);
+	l = connect(&c);
+	assert_int_equal(session_lease_end(c.s), lease_end(START, LEASE, DRIFT_PPM_DEFAULT));
+	asked = c.now;
+	at(&c, 7 * NS_PER_S);
+	kept_alive(&c, &l, 7 * NS_PER_S, LEASE, 3);
+	assert_int_equal(session_lease_end(c.s),
+			 lease_end(asked, 7 * NS_PER_S + LEASE, DRIFT_PPM_DEFAULT));
+	end(&c);
+}
+
+/* An answer that promises less than what was promised before does not move the lease back. */
+static void lease_never_moves_back(void **state)
+{
+	struct client c;
+	struct connected l;
+	int64_t before;
+
+	begin(&c);
+	l = connect(&c);
+	before = session_lease_end(c.s);
+	kept_alive(&c, &l, 0, 2 * NS_PER_S, 3);
+	assert_int_equal(session_lease_end(c.s), before);
+	end(&c);
+}
+
+/* Nonsense in an answer (negative, or years) leaves the lease as it was. */
+static void lease_refuses_nonsense(void **state)
+{
+	struct client c;
+	struct connected l;
+	int64_t before;
+
+	begin(&c);
+	l = connect(&c);
+	before = session_lease_end(c.s);
+	kept_alive(&c, &l, -1, LEASE, 3);
+	kept_alive(&c, &l, 0, INT64_MAX, 3);
+	assert_int_equal(session_lease_end(c.s), before);
+	end(&c);
+}
+
+/* ---- jeopardy, grace ------------------------------------------------------------------------ */
+
+struct timing_row {
+	const char *what;
+	int64_t silent_ns; /* since the lease's end */
+	enum session_state want;
+};
+
+/* SAFE until the lease's end, JEOPARDY for the grace period, then EXPIRED. */
+static void states_by_time(void **state)
+{
+	static const struct timing_row rows[] = {
+		{"a nanosecond before the end", -1, SESSION_SAFE},
+		{"at the end", 0, SESSION_JEOPARDY},
+		{"in the grace period", 44 * NS_PER_S, SESSION_JEOPARDY},
+		{"when grace is over", 45 * NS_PER_S, SESSION_EXPIRED},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct client c;
+		int64_t lease;
+
+		begin(&c);
+		connect(&c);
+		lease = session_lease_end(c.s);
+		while (session_next_tick(c.s) <= lease + rows[i].silent_ns)
+			at(&c, session_next_tick(c.s) > c.now ? session_next_tick(c.s) - c.now : 1);
+		at(&c, lease + rows[i].silent_ns - c.now);
+		if (session_state(c.s) != rows[i].want)
+			fail_msg("%s: state %d", rows[i].what, session_state(c.s));
+		end(&c);
+	}
+}
+
+/* In jeopardy calls wait; when the cell answers the session is safe, and they go on. */
+static void jeopardy_then_safe(void **state)
+{
+	struct client c;
+	struct connected l;
+	int context;
+
+	begin(&c);
+	l = connect(&c);
+	at(&c, LEASE);
+	assert_int_equal(session_state(c.s), SESSION_JEOPARDY);
+	assert_int_equal(find(&c, SESSION_DISCONNECT)->link, l.link);
+	call(&c, MESSAGE_GET_STAT, TIME_NEVER, &context);
+	assert_null(sent(&c, MESSAGE_GET_STAT));
+	at(&c, 30 * NS_PER_S);
+	assert_null(done(&c, &context));
+	answer_question(&c, find(&c, SESSION_ASK)->question, "d:4", 4);
+	l.link = find(&c, SESSION_CONNECT)->link;
+	l.keepalive = sent(&c, MESSAGE_KEEP_ALIVE)->call_id;
+	kept_alive(&c, &l, 0, LEASE, 4);
+	assert_int_equal(session_state(c.s), SESSION_SAFE);
+	assert_non_null(sent(&c, MESSAGE_GET_STAT));
+	assert_int_equal(sent(&c, MESSAGE_GET_STAT)->request.epoch.n, 4);
+	end(&c);
+}
+
+/* When grace ends: OUTCOME_UNKNOWN for a mutation that was sent, UNAVAILABLE for a read,
+ * SESSION_EXPIRED for an acquire and for whatever is begun later, OK for Close. */
+static void fates_when_grace_ends(void **state)
+{
+	struct client c;
+	int write, read, lock, later, closing;
+
+	begin(&c);
+	connect(&c);
+	call(&c, MESSAGE_SET_CONTENTS, TIME_NEVER, &write);
+	call(&c, MESSAGE_GET_STAT, TIME_NEVER, &read);
+	call(&c, MESSAGE_ACQUIRE, TIME_NEVER, &lock);
+	at(&c, LEASE);
+	at(&c, 45 * NS_PER_S);
+	assert_int_equal(session_state(c.s), SESSION_EXPIRED);
+	assert_int_equal(find(&c, SESSION_NEWS)->reason, ERROR_UNAVAILABLE);
+	assert_int_equal(done(&c, &write)->reply.error, ERROR_OUTCOME_UNKNOWN);
+	assert_int_equal(done(&c, &read)->reply.error, ERROR_UNAVAILABLE);
+	assert_int_equal(done(&c, &lock)->reply.error, ERROR_SESSION_EXPIRED);
+	call(&c, MESSAGE_GET_STAT, TIME_NEVER, &later);
+	assert_int_equal(done(&c, &later)->reply.error, ERROR_SESSION_EXPIRED);
+	call(&c, MESSAGE_CLOSE, TIME_NEVER, &closing);
+	assert_int_equal(done(&c, &closing)->reply.error, ERROR_OK);
+	end(&c);
+}
+
+/* The cell says that the session is over: expired at once, the reason is the cell's. */
+static void told_that_it_expired(void **state)
+{
+	struct client c;
+	struct connected l;
+
+	begin(&c);
+	l = connect(&c);
+	refuse(&c, l.link, l.keepalive, MESSAGE_KEEP_ALIVE, ERROR_SESSION_EXPIRED);
+	assert_int_equal(session_state(c.s), SESSION_EXPIRED);
+	assert_int_equal(find(&c, SESSION_NEWS)->reason, ERROR_SESSION_EXPIRED);
+	end(&c);
+}
+
+/* ---- numbers and replay --------------------------------------------------------------------- */
+
+/* At most 64 numbers from the lowest that is unanswered; further mutations wait, reads do not. */
+static void window_holds(void **state)
+{
+	struct client c;
+	struct connected l;
+	uint64_t first, links[SESSION_WINDOW];
+	int contexts[SESSION_WINDOW + 1], read;
+
+	begin(&c);
+	l = connect(&c);
+	for (uint32_t i = 0; i < SESSION_WINDOW; i++) {
+		call(&c, MESSAGE_SET_CONTENTS, TIME_NEVER, &contexts[i]);
+		assert_int_equal(sent(&c, MESSAGE_SET_CONTENTS)->request.number, i + 1);
+		assert_int_equal(sent(&c, MESSAGE_SET_CONTENTS)->request.lowest_unanswered, 1);
+		links[i] = sent(&c, MESSAGE_SET_CONTENTS)->call_id;
+	}
+	first = links[0];
+	call(&c, MESSAGE_SET_CONTENTS, TIME_NEVER, &contexts[SESSION_WINDOW]);
+	assert_null(sent(&c, MESSAGE_SET_CONTENTS));
+	call(&c, MESSAGE_GET_STAT, TIME_NEVER, &read);
+	assert_non_null(sent(&c, MESSAGE_GET_STAT));
+	/* An answer in the middle opens nothing; the lowest one does. */
+	refuse(&c, l.link, links[5], MESSAGE_SET_CONTENTS, ERROR_OK);
+	assert_null(sent(&c, MESSAGE_SET_CONTENTS));
+	refuse(&c, l.link, first, MESSAGE_SET_CONTENTS, ERROR_OK);
+	assert_int_equal(sent(&c, MESSAGE_SET_CONTENTS)->request.number, SESSION_WINDOW + 1);
+	assert_int_equal(sent(&c, MESSAGE_SET_CONTENTS)->request.lowest_unanswered, 2);
+	end(&c);
+}
+
+/* After a failover what is unanswered goes again in the old order under the old numbers, only once
+ * the new master has answered the KeepAlive; late answers on the old link are ignored. */
+static void replay_after_failover(void **state)
+{
+	struct client c;
+	struct connected old, l;
+	uint64_t first_id;
+	int a, b;
+
+	begin(&c);
+	old = connect(&c);
+	call(&c, MESSAGE_SET_CONTENTS, TIME_NEVER, &a);
+	first_id = sent(&c, MESSAGE_SET_CONTENTS)->call_id;
+	call(&c, MESSAGE_DELETE, TIME_NEVER, &b);
+	l = fail_over(&c, old, "e:5", 4);
+	assert_null(sent(&c, MESSAGE_SET_CONTENTS));
+	refuse(&c, old.link, first_id, MESSAGE_SET_CONTENTS, ERROR_OK);
+	assert_null(done(&c, &a));
+	kept_alive(&c, &l, 0, LEASE, 4);
+	assert_int_equal(sent(&c, MESSAGE_SET_CONTENTS)->request.number, 1);
+	assert_int_equal(sent(&c, MESSAGE_DELETE)->request.number, 2);
+	assert_true(sent(&c, MESSAGE_SET_CONTENTS) < sent(&c, MESSAGE_DELETE));
+	refuse(&c, l.link, sent(&c, MESSAGE_SET_CONTENTS)->call_id, MESSAGE_SET_CONTENTS, ERROR_OK);
+	assert_int_equal(done(&c, &a)->reply.error, ERROR_OK);
+	end(&c);
+}
+
+/* EPOCH_CHANGED: the same number goes again with the epoch that was told. */
+static void epoch_change(void **state)
+{
+	struct reply r = {.kind = MESSAGE_DELETE, .error = ERROR_EPOCH_CHANGED, .epoch = {9}};
+	struct client c;
+	struct connected l;
+	int a;
+
+	begin(&c);
+	l = connect(&c);
+	call(&c, MESSAGE_DELETE, TIME_NEVER, &a);
+	assert_int_equal(sent(&c, MESSAGE_DELETE)->request.epoch.n, 3);
+	message(&c, l.link, sent(&c, MESSAGE_DELETE)->call_id, &r);
+	assert_int_equal(sent(&c, MESSAGE_DELETE)->request.epoch.n, 9);
+	assert_int_equal(sent(&c, MESSAGE_DELETE)->request.number, 1);
+	assert_null(done(&c, &a));
+	end(&c);
+}
+
+/* A call's own deadline: a mutation that was sent is OUTCOME_UNKNOWN; its late answer is ignored. */
+static void deadline_of_a_call(void **state)
+{
+	struct client c;
+	struct connected l;
+	uint64_t id;
+	int a;
+
+	begin(&c);
+	l = connect(&c);
+	call(&c, MESSAGE_DELETE, c.now + 100 * MS, &a);
+	id = sent(&c, MESSAGE_DELETE)->call_id;
+	at(&c, 100 * MS);
+	assert_int_equal(done(&c, &a)->reply.error, ERROR_OUTCOME_UNKNOWN);
+	refuse(&c, l.link, id, MESSAGE_DELETE, ERROR_OK);
+	assert_null(done(&c, &a));
+	end(&c);
+}
+
+/* ---- locks ---------------------------------------------------------------------------------- */
+
+static struct connected queued(struct client *c, int64_t deadline_ns, void *context)
+{
+	struct reply r = {.kind = MESSAGE_ACQUIRE};
+	struct connected l = connect(c);
+
+	r.acquire.ticket = 500;
+	call(c, MESSAGE_ACQUIRE, deadline_ns, context);
+	message(c, l.link, sent(c, MESSAGE_ACQUIRE)->call_id, &r);
+	assert_null(done(c, context));
+	return l;
+}
+
+static void push_grant(struct client *c, uint64_t link)
+{
+	struct reply r = {.kind = MESSAGE_WAIT_ENDED};
+
+	r.wait_ended.ticket = 500;
+	r.wait_ended.handle_number.n = 9;
+	r.wait_ended.grant.present = true;
+	r.wait_ended.grant.fencing_token = 41;
+	message(c, link, 0, &r);
+}
+
+/* A place in the queue, then the pushed grant: one answer to the caller. */
+static void grant_is_pushed(void **state)
+{
+	struct client c;
+	struct connected l;
+	int a;
+
+	begin(&c);
+	l = queued(&c, TIME_NEVER, &a);
+	push_grant(&c, l.link);
+	assert_int_equal(done(&c, &a)->reply.error, ERROR_OK);
+	assert_int_equal(done(&c, &a)->reply.acquire.grant.fencing_token, 41);
+	push_grant(&c, l.link);
+	assert_null(done(&c, &a));
+	end(&c);
+}
+
+/* The push may have gone to the old link: on the new one the ticket is asked for. */
+static void ticket_is_asked_for(void **state)
+{
+	struct reply r = {.kind = MESSAGE_WAIT};
+	struct client c;
+	struct connected l;
+	int a;
+
+	begin(&c);
+	l = queued(&c, TIME_NEVER, &a);
+	l = fail_over(&c, l, "e:5", 4);
+	kept_alive(&c, &l, 0, LEASE, 4);
+	assert_null(sent(&c, MESSAGE_ACQUIRE));
+	assert_int_equal(sent(&c, MESSAGE_WAIT)->request.wait.ticket, 500);
+	r.wait.grant.present = true;
+	message(&c, l.link, sent(&c, MESSAGE_WAIT)->call_id, &r);
+	assert_int_equal(done(&c, &a)->reply.error, ERROR_OK);
+	end(&c);
+}
+
+/* At the deadline the place is given up; the answer to the Cancel decides. */
+static void deadline_cancels(void **state)
+{
+	struct client c;
+	struct connected l;
+	int a;
+
+	for (int granted = 0; granted <= 1; granted++) {
+		struct reply r = {.kind = MESSAGE_CANCEL};
+
+		begin(&c);
+		l = queued(&c, START + 500 * MS, &a);
+		at(&c, 500 * MS);
+		assert_null(done(&c, &a));
+		assert_int_equal(sent(&c, MESSAGE_CANCEL)->request.cancel.ticket, 500);
+		r.wait.grant.present = granted != 0;
+		message(&c, l.link, sent(&c, MESSAGE_CANCEL)->call_id, &r);
+		assert_int_equal(done(&c, &a)->reply.error,
+				 granted ? ERROR_OK : ERROR_DEADLINE_EXCEEDED);
+		end(&c);
+	}
+}
+
+/* Poison ends the wait at once; a grant that was faster than the Cancel is given back. */
+static void poison_undoes(void **state)
+{
+	struct client c;
+	struct connected l;
+	int a;
+
+	begin(&c);
+	l = queued(&c, TIME_NEVER, &a);
+	session_poison(c.s, c.now, 9);
+	look(&c);
+	assert_int_equal(done(&c, &a)->reply.error, ERROR_CANCELLED);
+	assert_non_null(sent(&c, MESSAGE_CANCEL));
+	push_grant(&c, l.link);
+	assert_null(done(&c, &a));
+	assert_non_null(sent(&c, MESSAGE_RELEASE));
+	end(&c);
+}
+
+/* A grant that arrives after the lease ran out is not believed, but asked for again. */
+static void grant_in_jeopardy_is_not_believed(void **state)
+{
+	struct reply r = {.kind = MESSAGE_WAIT, .error = ERROR_SESSION_EXPIRED};
+	struct client c;
+	struct connected l, old;
+	int a;
+
+	begin(&c);
+	old = queued(&c, TIME_NEVER, &a);
+	c.now += LEASE; /* the process was stopped: the push has lain in the socket */
+	push_grant(&c, old.link);
+	assert_int_equal(session_state(c.s), SESSION_JEOPARDY);
+	assert_null(done(&c, &a));
+	answer_question(&c, find(&c, SESSION_ASK)->question, "e:5", 4);
+	l.link = find(&c, SESSION_CONNECT)->link;
+	l.keepalive = sent(&c, MESSAGE_KEEP_ALIVE)->call_id;
+	refuse(&c, l.link, l.keepalive, MESSAGE_KEEP_ALIVE, ERROR_SESSION_EXPIRED);
+	assert_int_equal(done(&c, &a)->reply.error, r.error);
+	end(&c);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+/* Closing completes all calls with CANCELLED, tells the cell, and waits for its word. */
+static void close_cancels(void **state)
+{
+	struct client c;
+	struct connected l;
+	int a;
+
+	begin(&c);
+	l = connect(&c);
+	call(&c, MESSAGE_GET_STAT, TIME_NEVER, &a);
+	session_close(c.s, c.now, c.now + NS_PER_S);
+	look(&c);
+	assert_int_equal(done(&c, &a)->reply.error, ERROR_CANCELLED);
+	assert_int_equal(session_state(c.s), SESSION_SAFE);
+	refuse(&c, l.link, sent(&c, MESSAGE_END_SESSION)->call_id, MESSAGE_END_SESSION, ERROR_OK);
+	assert_int_equal(session_state(c.s), SESSION_CLOSED);
+	end(&c);
+}
+
+/* A cell that does not answer delays the close no longer than asked for. */
+static void close_ends_in_time(void **state)
+{
+	struct client c;
+
+	begin(&c);
+	connect(&c);
+	session_close(c.s, c.now, c.now + NS_PER_S);
+	look(&c);
+	at(&c, NS_PER_S);
+	assert_int_equal(session_state(c.s), SESSION_CLOSED);
+	end(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(asks_two_then_more),
+		cmocka_unit_test(unreachable_passes_its_turn),
+		cmocka_unit_test(connect_ends_in_time),
+		cmocka_unit_test(hint_is_followed),
+		cmocka_unit_test(older_epoch_is_not_believed),
+		cmocka_unit_test(silence_is_suspicious),
+		cmocka_unit_test(lease_counts_from_sending),
+		cmocka_unit_test(lease_never_moves_back),
+		cmocka_unit_test(lease_refuses_nonsense),
+		cmocka_unit_test(states_by_time),
+		cmocka_unit_test(jeopardy_then_safe),
+		cmocka_unit_test(fates_when_grace_ends),
+		cmocka_unit_test(told_that_it_expired),
+		cmocka_unit_test(window_holds),
+		cmocka_unit_test(replay_after_failover),
+		cmocka_unit_test(epoch_change),
+		cmocka_unit_test(deadline_of_a_call),
+		cmocka_unit_test(grant_is_pushed),
+		cmocka_unit_test(ticket_is_asked_for),
+		cmocka_unit_test(deadline_cancels),
+		cmocka_unit_test(poison_undoes),
+		cmocka_unit_test(grant_in_jeopardy_is_not_believed),
+		cmocka_unit_test(close_cancels),
+		cmocka_unit_test(close_ends_in_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
