@@ -441,10 +441,12 @@ const struct node *cell_reapable_after(const struct cell *c, uint64_t after);
 uint64_t cell_node_count(const struct cell *c);
 uint64_t cell_session_count(const struct cell *c);
 
-/* Result of a numbered request: *ret_result when it is stored. REQUEST_OUT_OF_WINDOW below the
+/* Result of a numbered request: *ret_result when it is stored. The request brings its own line
+ * along, which may be ahead of the one that was applied last. REQUEST_OUT_OF_WINDOW below the
  * line or too far above; NOT_FOUND when it is new; SESSION_EXPIRED. */
 MUST_USE enum error cell_stored_result(const struct cell *c, struct session_id session,
-				       uint64_t number, struct result *ret_result);
+				       uint64_t number, uint64_t lowest_unanswered,
+				       struct result *ret_result);
 
 /* OK while the grant stands: session, instance, mode and grant must all match. */
 MUST_USE enum error cell_check_grant(const struct cell *c, uint64_t instance, enum lock_mode mode,

@@ -96,7 +96,7 @@ void result_store(struct cell *c, struct session_entry *s, uint64_t line,
 }
 
 enum error cell_stored_result(const struct cell *c, struct session_id session, uint64_t number,
-			      struct result *ret_result)
+			      uint64_t lowest_unanswered, struct result *ret_result)
 {
 	const struct session_entry *s = session_find(c, session);
 	const struct stored_result *stored;
@@ -104,7 +104,7 @@ enum error cell_stored_result(const struct cell *c, struct session_id session, u
 
 	if (s == NULL)
 		return ERROR_SESSION_EXPIRED;
-	error = result_find(&s->session, number, 0, &stored);
+	error = result_find(&s->session, number, lowest_unanswered, &stored);
 	if (error == ERROR_OK)
 		*ret_result = stored->result;
 	return error;

@@ -88,7 +88,8 @@ bool request_repeated(struct master *m, struct inbound *in)
 
 	if (in->r->number == 0)
 		return false;
-	e = cell_stored_result(m->cell, in->r->session, in->r->number, &r);
+	e = cell_stored_result(m->cell, in->r->session, in->r->number, in->r->lowest_unanswered,
+			       &r);
 	if (e == ERROR_NOT_FOUND)
 		return false;
 	if (e != ERROR_OK) {

@@ -273,10 +273,10 @@ static void a_repeat_is_answered_and_not_applied(void **state)
 	assert_int_equal(f->outcome.effect_count, 0);
 	assert_true(results_equal(&first, &again));
 	assert_int_equal(cell_node(f->cell, node)->contents_generation, first.generation);
-	assert_int_equal(cell_stored_result(f->cell, s, 1, &stored), ERROR_OK);
+	assert_int_equal(cell_stored_result(f->cell, s, 1, 0, &stored), ERROR_OK);
 	assert_true(results_equal(&first, &stored));
-	assert_int_equal(cell_stored_result(f->cell, s, 2, &stored), ERROR_NOT_FOUND);
-	assert_int_equal(cell_stored_result(f->cell, NOBODY, 1, &stored), ERROR_SESSION_EXPIRED);
+	assert_int_equal(cell_stored_result(f->cell, s, 2, 0, &stored), ERROR_NOT_FOUND);
+	assert_int_equal(cell_stored_result(f->cell, NOBODY, 1, 0, &stored), ERROR_SESSION_EXPIRED);
 
 	/* A refusal is a result as well: it stays what it was. */
 	delete_node(f, NOBODY, node);

@@ -385,6 +385,29 @@ static void lock_delay_outlives_failover(void **state)
 	world_free(&w);
 }
 
+/* Property: the window goes by the line that the request brings, not by the last applied one. */
+static void window_goes_by_the_requests_line(void **state)
+{
+	struct world w;
+	struct session_id s;
+	struct request set = {.kind = MESSAGE_SET_CONTENTS};
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	s = world_session(&w, 1);
+	set.session = s;
+	set.handle = world_open(&w, s, "/ls/local/x", 1);
+	set.number = 65;
+	set.lowest_unanswered = 1;
+	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_REQUEST_OUT_OF_WINDOW);
+	set.lowest_unanswered = 2;
+	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_OK);
+	set.number = 1;
+	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_REQUEST_OUT_OF_WINDOW);
+	world_free(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +425,7 @@ int main(void)
 		cmocka_unit_test(find_master_is_held),
 		cmocka_unit_test(old_epoch_is_told),
 		cmocka_unit_test(lock_delay_outlives_failover),
+		cmocka_unit_test(window_goes_by_the_requests_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
