@@ -19,9 +19,10 @@ static const struct command commands[] = {
 		.summary = "run a command under a lock, or hold it until interrupted",
 		.details =
 			"Creates the node if there is none. The command finds CHUBBY_LOCK_PATH,\n"
-			"CHUBBY_SEQUENCER and CHUBBY_FENCING_TOKEN in its environment; its exit status\n"
-			"is passed on (128+n if signal n ended it). If the lock may be lost, the\n"
-			"command and what it started get SIGTERM, later SIGKILL, and the status is 76.\n",
+			"CHUBBY_SEQUENCER and CHUBBY_FENCING_TOKEN in its environment; its exit\n"
+			"status is passed on (128+n if signal n ended it). If the lock may be\n"
+			"lost, the command and what it started get SIGTERM, later SIGKILL, and\n"
+			"the status is 76.\n",
 		.takes = TAKES_TRY | TAKES_SHARED | TAKES_LOCK_DELAY | TAKES_KILL_AFTER |
 			 TAKES_COMMAND,
 		.least = 1,
@@ -75,9 +76,8 @@ static const struct command commands[] = {
 		.group = "Nodes",
 		.synopsis = "PATH [VALUE|-]",
 		.summary = "write a file, making it if there is none",
-		.details =
-			"With \"-\", or without a value, the contents are read from standard input\n"
-			"(at most 256 KiB).\n",
+		.details = "With \"-\", or without a value, the contents come from standard input\n"
+			   "(at most 256 KiB).\n",
 		.takes = TAKES_GENERATION,
 		.least = 1,
 		.most = 2,
@@ -183,7 +183,7 @@ static void print_command(FILE *f, const struct command *m)
 		{TAKES_TRY, "  --try                do not wait: status 75 if the lock is busy\n"},
 		{TAKES_SHARED, "  --shared             a shared lock\n"},
 		{TAKES_LOCK_DELAY,
-		 "  --lock-delay TIME    should the holder fail, the lock stays claimed so long (15s)\n"},
+		 "  --lock-delay TIME    how long a failed holder's lock stays claimed (15s)\n"},
 		{TAKES_KILL_AFTER, "  --kill-after TIME    from SIGTERM to SIGKILL (5s)\n"},
 		{TAKES_LONG,
 		 "  -l, --long           kind, size, generation, lock and time as well\n"},

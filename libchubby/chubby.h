@@ -110,8 +110,8 @@ struct chubby_error {
 struct chubby;
 
 enum chubby_session_event {
-	CHUBBY_SESSION_JEOPARDY = 1, /* the lease ran out on this side; calls wait; caches are off */
-	CHUBBY_SESSION_SAFE = 2,     /* the cell answered within the grace period: nothing was lost */
+	CHUBBY_SESSION_JEOPARDY = 1,      /* the lease ran out on this side; calls wait */
+	CHUBBY_SESSION_SAFE = 2,          /* the cell answered in time: nothing was lost */
 	CHUBBY_SESSION_EXPIRED_EVENT = 3, /* the session and its locks are gone for good */
 };
 
@@ -126,8 +126,8 @@ struct chubby_options {
 	int64_t lease_ms;    /* 1000..60000; 0: 12000 */
 	int64_t grace_ms;    /* jeopardy before a session is given up; 0: 45000 */
 	int64_t connect_ms;  /* longest wait of chubby_connect(); 0: 10000 */
-	int64_t call_ms;     /* longest wait of a call other than acquire; 0: until the session ends */
-	const char *command; /* shown to operators; NULL: this process's name */
+	int64_t call_ms;     /* longest wait of calls but acquire; 0: the session's life */
+	const char *command;                 /* shown to operators; NULL: this process's name */
 	chubby_session_callback *on_session; /* may be NULL */
 	void *context;
 };
@@ -156,13 +156,13 @@ CHUBBY_API int64_t chubby_session_lease_left_ms(const struct chubby *cell);
 struct chubby_handle;
 
 enum chubby_open_flags {
-	CHUBBY_READ = 1,        /* contents, stat, listing */
-	CHUBBY_WRITE = 2,       /* contents, delete, and locks */
+	CHUBBY_READ = 1,  /* contents, stat, listing */
+	CHUBBY_WRITE = 2, /* contents, delete, and locks */
 	CHUBBY_CHANGE_ACL = 4,
-	CHUBBY_CREATE = 8,      /* make the node if it is not there */
-	CHUBBY_EXCLUSIVE = 16,  /* with CREATE: EXISTS if it is */
-	CHUBBY_DIRECTORY = 32,  /* with CREATE: make a directory */
-	CHUBBY_EPHEMERAL = 64,  /* with CREATE: goes when nobody has it open */
+	CHUBBY_CREATE = 8,     /* make the node if it is not there */
+	CHUBBY_EXCLUSIVE = 16, /* with CREATE: EXISTS if it is */
+	CHUBBY_DIRECTORY = 32, /* with CREATE: make a directory */
+	CHUBBY_EPHEMERAL = 64, /* with CREATE: goes when nobody has it open */
 };
 
 enum chubby_kind { CHUBBY_FILE = 1, CHUBBY_DIR = 2 };
@@ -175,7 +175,7 @@ struct chubby_stat {
 	uint64_t contents_generation; /* grows with each write */
 	uint64_t lock_generation;     /* grows when the lock goes from free to held */
 	uint64_t acl_generation;
-	uint64_t checksum;            /* XXH3-64 of the contents */
+	uint64_t checksum; /* XXH3-64 of the contents */
 	uint32_t size_bytes;
 	uint32_t child_count;
 	enum chubby_mode lock_mode;
@@ -195,10 +195,9 @@ CHUBBY_API void chubby_contents_free(struct chubby_contents *contents);
 /* Opens a node. `initial` (may be NULL) are the contents of a file that is made. `ret_created`
  * may be NULL. The handle is bound to the node that stands there now: when that is deleted every
  * call on it is HANDLE_STALE, also when the name exists again. */
-CHUBBY_MUST_USE CHUBBY_API enum chubby_code
-chubby_open(struct chubby *cell, const char *path, int flags, const void *initial,
-	    size_t initial_bytes, struct chubby_handle **ret_handle, bool *ret_created,
-	    struct chubby_error *ret_error);
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_open(
+	struct chubby *cell, const char *path, int flags, const void *initial, size_t initial_bytes,
+	struct chubby_handle **ret_handle, bool *ret_created, struct chubby_error *ret_error);
 
 /* Releases the handle's lock, if it holds one, and frees the handle. Never fails; NULL is allowed.
  * No other call may be using the handle. */
@@ -210,9 +209,10 @@ CHUBBY_API void chubby_poison(struct chubby_handle *handle);
 CHUBBY_API const char *chubby_path(const struct chubby_handle *handle);
 
 /* Contents and metadata at one instant. `ret_stat` may be NULL. */
-CHUBBY_MUST_USE CHUBBY_API enum chubby_code
-chubby_get(struct chubby_handle *handle, struct chubby_contents *ret_contents,
-	   struct chubby_stat *ret_stat, struct chubby_error *ret_error);
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_get(struct chubby_handle *handle,
+						       struct chubby_contents *ret_contents,
+						       struct chubby_stat *ret_stat,
+						       struct chubby_error *ret_error);
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_stat(struct chubby_handle *handle,
 							struct chubby_stat *ret_stat,
 							struct chubby_error *ret_error);
@@ -220,9 +220,11 @@ CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_stat(struct chubby_handle *ha
 /* Replaces the whole contents (at most 256 KiB). With `expected_generation` not 0 only if the
  * contents' generation is still that one, else GENERATION_MISMATCH. `ret_generation` may be
  * NULL. */
-CHUBBY_MUST_USE CHUBBY_API enum chubby_code
-chubby_set(struct chubby_handle *handle, const void *data, size_t size_bytes,
-	   uint64_t expected_generation, uint64_t *ret_generation, struct chubby_error *ret_error);
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_set(struct chubby_handle *handle,
+						       const void *data, size_t size_bytes,
+						       uint64_t expected_generation,
+						       uint64_t *ret_generation,
+						       struct chubby_error *ret_error);
 
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_delete(struct chubby_handle *handle,
 							  struct chubby_error *ret_error);
@@ -246,9 +248,9 @@ CHUBBY_API void chubby_dir_free(struct chubby_dir *dir);
 #define CHUBBY_LOCK_DELAY_DEFAULT (-1)
 
 struct chubby_acquire_options {
-	enum chubby_mode mode;  /* CHUBBY_FREE means exclusive */
-	int64_t wait_ms;        /* longest wait; 0: no limit; -1: do not wait (BUSY) */
-	int64_t lock_delay_ms;  /* CHUBBY_LOCK_DELAY_DEFAULT: 15 s; at most 60 s */
+	enum chubby_mode mode; /* CHUBBY_FREE means exclusive */
+	int64_t wait_ms;       /* longest wait; 0: no limit; -1: do not wait (BUSY) */
+	int64_t lock_delay_ms; /* CHUBBY_LOCK_DELAY_DEFAULT: 15 s; at most 60 s */
 };
 CHUBBY_API struct chubby_acquire_options chubby_acquire_options_default(void);
 
@@ -256,9 +258,9 @@ CHUBBY_API struct chubby_acquire_options chubby_acquire_options_default(void);
  * order of their arrival, also across a change of master. BUSY (not waited), DEADLINE_EXCEEDED,
  * ALREADY_HELD, CANCELLED (poisoned), HANDLE_STALE (deleted), SESSION_EXPIRED. `options` may be
  * NULL. */
-CHUBBY_MUST_USE CHUBBY_API enum chubby_code
-chubby_acquire(struct chubby_handle *handle, const struct chubby_acquire_options *options,
-	       struct chubby_error *ret_error);
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_acquire(
+	struct chubby_handle *handle, const struct chubby_acquire_options *options,
+	struct chubby_error *ret_error);
 /* NOT_HELD if this handle holds nothing; LOCK_LOST if it did. */
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_release(struct chubby_handle *handle,
 							   struct chubby_error *ret_error);
@@ -275,18 +277,19 @@ CHUBBY_API bool chubby_is_held(const struct chubby_handle *handle);
 
 /* Asks the master whether the sequencer's grant stands. OK, SEQUENCER_INVALID. `ret_token` may be
  * NULL. */
-CHUBBY_MUST_USE CHUBBY_API enum chubby_code
-chubby_check_sequencer(struct chubby *cell, const char *sequencer, uint64_t *ret_token,
-		       struct chubby_error *ret_error);
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_check_sequencer(struct chubby *cell,
+								   const char *sequencer,
+								   uint64_t *ret_token,
+								   struct chubby_error *ret_error);
 
 /* ---- the common case ------------------------------------------------------------------------ */
 
 struct chubby_lock;
 
 /* Opens the node (making a file if there is none) and acquires its lock. */
-CHUBBY_MUST_USE CHUBBY_API enum chubby_code
-chubby_lock(struct chubby *cell, const char *path, const struct chubby_acquire_options *options,
-	    struct chubby_lock **ret_lock, struct chubby_error *ret_error);
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_lock(
+	struct chubby *cell, const char *path, const struct chubby_acquire_options *options,
+	struct chubby_lock **ret_lock, struct chubby_error *ret_error);
 /* Releases and frees; NULL is allowed. */
 CHUBBY_API void chubby_unlock(struct chubby_lock *lock);
 CHUBBY_API uint64_t chubby_lock_token(const struct chubby_lock *lock);

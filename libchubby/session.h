@@ -103,11 +103,12 @@ struct session *session_new(const struct session_config *config, int64_t now_ns)
 void session_free(struct session *s);
 
 struct session_request {
-	/* What it points to (paths, contents) is borrowed until the call is done; the handle token is
-	 * copied. Header fields are filled in here. */
+	/* What it points to (paths, contents) is borrowed until the call is done; the handle token
+	 * is copied. Header fields are filled in here. */
 	const struct request *request;
-	/* When the caller stops waiting; TIME_NEVER: when the session ends. A mutation that was sent by
-	 * then is OUTCOME_UNKNOWN, an acquire DEADLINE_EXCEEDED (and undone), else UNAVAILABLE. */
+	/* When the caller stops waiting; TIME_NEVER: when the session ends. A mutation that was
+	 * sent by then is OUTCOME_UNKNOWN, an acquire DEADLINE_EXCEEDED (and undone), else
+	 * UNAVAILABLE. */
 	int64_t deadline_ns;
 	uint64_t handle_number; /* for session_poison(); 0: none */
 	void *context;          /* opaque; comes back with SESSION_DONE */

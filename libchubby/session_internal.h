@@ -1,5 +1,6 @@
 /*
- * The insides of the session core: session.c (life, lease), session_find.c (who is master),
+ * The insides of the session core: session.c (life, time), session_link.c (KeepAlive,
+ * lease), session_find.c (who is master),
  * session_call.c (numbering, sending, replay), session_lock.c (the wait for a lock).
  */
 #ifndef CHUBBY_SESSION_INTERNAL_H
@@ -101,6 +102,9 @@ void session_move(struct session *s, enum session_state to, enum error reason);
 /* The session is over, and every call with it. `text` may be empty. */
 void session_expire(struct session *s, enum error reason, struct bytes text);
 void session_refuse(struct session *s, const struct reply *r);
+void session_close_finish(struct session *s);
+
+/* ---- session_link.c ---- */
 void link_open(struct session *s, uint32_t server);
 /* Forgets the link; what was sent on it is queued again. Then look for the master. */
 void link_drop(struct session *s);
@@ -109,6 +113,11 @@ void link_failed(struct session *s);
 void link_send(struct session *s, uint64_t call_id, const struct request *r);
 /* The header of a request within this session. */
 void session_header(const struct session *s, struct request *r);
+/* The answer to the attach or to a KeepAlive. */
+void link_answered(struct session *s, const struct reply *r);
+void link_pushed(struct session *s, const struct reply *r);
+/* Jeopardy and the end of grace. */
+void lease_tick(struct session *s);
 
 /* ---- session_find.c ---- */
 void find_begin(struct session *s);

@@ -84,7 +84,7 @@ void acquire_answered(struct session *s, struct call *c, const struct reply *r)
 		cancel_begin(s, c);
 		return;
 	}
-	/* An answer to a repetition may be older than the grant, whose push went to the old link. */
+	/* The answer to a repetition may be older than the grant: its push was lost. */
 	if (c->sent_count > 1)
 		wait_ask(s, c);
 }

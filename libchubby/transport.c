@@ -70,7 +70,7 @@ struct transport *transport_new(void)
 
 	grpc_init();
 	t->queue = grpc_completion_queue_create_for_next(NULL);
-	/* An empty batch on a call that goes nowhere comes back at once: a way to wake the queue. */
+	/* An empty batch on a call that goes nowhere comes back at once and wakes the queue. */
 	t->lame = grpc_lame_client_channel_create("post", GRPC_STATUS_UNAVAILABLE, "post");
 	t->post_call = grpc_channel_create_call(t->lame, NULL, GRPC_PROPAGATE_DEFAULTS, t->queue,
 						grpc_slice_from_static_string("/post"), NULL,
