@@ -5,16 +5,21 @@
 #include "cli.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 
 #define REPLY_MAX_BYTES ((size_t)4 << 20)
 /* Well below the two seconds in which a person wants to know. */
 #define SERVER_TIMEOUT_MS 1500
+/* Elections take about half a second. */
+#define ELECTION_PATIENCE_NS (2 * NS_PER_S)
+#define ASK_AGAIN_MS 50
 
 struct asked {
 	struct chubby_operator *o;
@@ -288,17 +293,43 @@ static void show_text(const struct cli *c, struct chubby_operator *o, const stru
 		printf(" ?  %-22s unreachable\n", operator_server_address(o, i));
 }
 
+static void view_release(struct view *v)
+{
+	for (uint32_t i = 0; i < v->asked_count; i++)
+		arena_release(&v->asked[i].arena);
+	free(v->asked);
+	*v = (struct view){0};
+}
+
+/* A majority without a master is electing one: worth a moment's patience, asked again and again.
+ * Without a majority there is nothing to wait for. */
+static struct view look(const struct cli *c, struct chubby_operator *o)
+{
+	int64_t until_ns = clock_now_ns() + ELECTION_PATIENCE_NS;
+
+	for (;;) {
+		struct view v = {0};
+
+		ask_all(c, o, &v);
+		merge(&v);
+		if (v.master != NULL || v.answering < v.voting / 2 + 1 ||
+		    clock_now_ns() >= until_ns)
+			return v;
+		view_release(&v);
+		poll(NULL, 0, ASK_AGAIN_MS);
+	}
+}
+
 int command_status(const struct cli *c)
 {
 	struct chubby_operator *o;
 	struct chubby_error e;
-	struct view v = {0};
+	struct view v;
 	int status = 0;
 
 	if (operator_open(c->settings.servers, c->settings.cell, &o, &e) != ERROR_OK)
 		return failure(&e);
-	ask_all(c, o, &v);
-	merge(&v);
+	v = look(c, o);
 	if (c->json)
 		status = show_json(c, o, &v);
 	else
@@ -306,13 +337,11 @@ int command_status(const struct cli *c)
 	if (status == 0 && v.master == NULL) {
 		say("no master: %" PRIu32 " of %" PRIu32 " replicas answer, %" PRIu32 " needed%s",
 		    v.answering, v.voting, v.voting / 2 + 1,
-		    v.answering >= v.voting / 2 + 1 ? "; an election may be under way"
+		    v.answering >= v.voting / 2 + 1 ? "; an election is under way"
 						    : ": start the missing ones");
 		status = error_exit_code(ERROR_UNAVAILABLE);
 	}
-	for (uint32_t i = 0; i < v.asked_count; i++)
-		arena_release(&v.asked[i].arena);
-	free(v.asked);
+	view_release(&v);
 	operator_close(o);
 	return status;
 }
