@@ -81,14 +81,15 @@ static void own_status(struct replica *r, struct wire_replica_status *s, uint8_t
 		s->trouble = bytes_of_text(trouble);
 }
 
-static void peer_status(const struct peer *p, int64_t now_ns, struct wire_replica_status *s)
+static void peer_status(const struct peer *p, bool connected, int64_t now_ns,
+			struct wire_replica_status *s)
 {
 	s->heard_ns_ago = p->heard_ns == 0 ? -1 : now_ns - p->heard_ns;
 	s->revision = p->gossip.revision;
 	s->chosen_slot = p->gossip.chosen;
 	s->trouble = bytes_of_text(p->trouble);
 	s->version = bytes_of_text(p->version);
-	if (p->heard_ns != 0 && now_ns - p->heard_ns < ALIVE_WITHIN_NS)
+	if (connected && p->heard_ns != 0 && now_ns - p->heard_ns < ALIVE_WITHIN_NS)
 		s->state = (enum wire_replica_state)p->gossip.state;
 	else
 		s->state = WIRE_REPLICA_UNKNOWN;
@@ -127,7 +128,7 @@ void replica_status(struct replica *r, struct net_call call, const struct reques
 		list[i].address = bytes_of_text(m->address);
 		list[i].peer_address = bytes_of_text(m->peer_address);
 		if (p != NULL)
-			peer_status(p, now_ns, &list[i]);
+			peer_status(p, net_peer_connected(r->net, p->replica), now_ns, &list[i]);
 		else
 			own_status(r, &list[i], digest);
 		list[i].voting = list[i].state != WIRE_REPLICA_LOST;
