@@ -45,6 +45,26 @@ struct codec_learn {
 	struct slot trimmed;
 };
 
+#define CODEC_SNAPSHOT_CHUNK_MAX_BYTES ((size_t)256 << 10)
+
+/* Asks for the piece at `offset`. Id 0: of whichever snapshot there is, from its beginning. */
+struct codec_snapshot_request {
+	uint64_t id;
+	uint64_t offset;
+	struct slot above; /* a state that is not newer is of no use */
+};
+
+/* One piece of a snapshot, an SQLite image. Its checksum is made and verified by the codec. */
+struct codec_snapshot {
+	uint64_t id;
+	struct slot slot; /* the state is complete up to here */
+	struct revision revision;
+	uint64_t total_bytes; /* 0: there is no such snapshot */
+	uint64_t image_checksum;
+	uint64_t offset;
+	struct bytes data; /* when read, borrowed from the frame's bytes */
+};
+
 /* ---- peer frames ---------------------------------------------------------------------------- */
 
 /* A frame is built by appending parts (protobuf concatenation): messages in any number up to the
@@ -54,15 +74,20 @@ MUST_USE enum error codec_frame_hello(struct buffer *frame, const struct codec_h
 MUST_USE enum error codec_frame_message(struct buffer *frame, const struct paxos_message *m);
 MUST_USE enum error codec_frame_learn(struct buffer *frame, const struct codec_learn *l);
 MUST_USE enum error codec_frame_gossip(struct buffer *frame, const struct codec_gossip *g);
+MUST_USE enum error codec_frame_snapshot_request(struct buffer *frame,
+						 const struct codec_snapshot_request *q);
+MUST_USE enum error codec_frame_snapshot(struct buffer *frame, const struct codec_snapshot *s);
 
 /* What a frame held. Messages own their values as paxos.h says. */
 struct codec_frame {
-	bool has_hello, has_learn, has_gossip;
+	bool has_hello, has_learn, has_gossip, has_snapshot, has_snapshot_request;
 	struct codec_hello hello;
 	uint32_t message_count;
 	struct paxos_message *messages; /* owned */
 	struct codec_learn learn;       /* entries owned */
 	struct codec_gossip gossip;     /* texts borrowed from the arena */
+	struct codec_snapshot snapshot;
+	struct codec_snapshot_request snapshot_request;
 };
 
 /* The arena needs room for the decoded arrays, not for the values: 16 MiB do for any frame that a

@@ -94,6 +94,43 @@ enum error codec_frame_gossip(struct buffer *frame, const struct codec_gossip *g
 	return put_part(frame, chubby_internal_PeerFrame_gossip_tag, &codec_gossip_fields, g);
 }
 
+enum error codec_frame_snapshot_request(struct buffer *frame,
+					const struct codec_snapshot_request *q)
+{
+	return put_part(frame, chubby_internal_PeerFrame_snapshot_request_tag,
+			&codec_snapshot_request_fields, q);
+}
+
+/* Binds the piece to its place in its snapshot. */
+static uint64_t snapshot_checksum(const struct codec_snapshot *s)
+{
+	uint64_t fields[] = {
+		s->id,     s->slot.n,           s->revision.n, s->total_bytes, s->image_checksum,
+		s->offset, bytes_hash(s->data),
+	};
+	uint8_t packed[sizeof(fields)];
+
+	for (size_t i = 0; i < sizeof(packed); i++)
+		packed[i] = (uint8_t)(fields[i / 8] >> (8 * (i % 8)));
+	return bytes_hash((struct bytes){packed, sizeof(packed)});
+}
+
+enum error codec_frame_snapshot(struct buffer *frame, const struct codec_snapshot *s)
+{
+	struct snapshot_wire wire = {*s, snapshot_checksum(s)};
+	size_t start = frame->size;
+	struct fields_mark mark;
+	enum error e = ERROR_TOO_LARGE;
+
+	if (fields_begin(frame, chubby_internal_PeerFrame_snapshot_tag,
+			 BESIDE_VALUE_BYTES + s->data.size, &mark)) {
+		e = fields_encode(&codec_snapshot_fields, &wire, frame);
+		if (e == ERROR_OK && !fields_end(frame, &mark))
+			e = ERROR_TOO_LARGE;
+	}
+	return part_done(frame, start, e);
+}
+
 static enum error put_message_content(struct buffer *frame, const struct paxos_message *m)
 {
 	struct message_wire wire = {.message = *m};
@@ -198,6 +235,15 @@ static bool take_message(const struct message_wire *wire, struct paxos_message *
 			     &m->accepted_count);
 }
 
+/* Whole, and within the image that it belongs to. */
+static bool snapshot_sound(const struct snapshot_wire *wire)
+{
+	const struct codec_snapshot *s = &wire->snapshot;
+
+	return wire->checksum == snapshot_checksum(s) && s->offset <= s->total_bytes &&
+	       s->data.size <= s->total_bytes - s->offset && s->revision.n <= REVISION_MAX;
+}
+
 static bool take_frame(const struct frame_wire *wire, struct arena *arena, struct codec_frame *f)
 {
 	f->has_hello = wire->has_hello;
@@ -216,6 +262,12 @@ static bool take_frame(const struct frame_wire *wire, struct arena *arena, struc
 			return false;
 	}
 	f->has_learn = wire->has_learn;
+	f->has_snapshot = wire->has_snapshot;
+	f->snapshot = wire->snapshot.snapshot;
+	f->has_snapshot_request = wire->has_snapshot_request;
+	f->snapshot_request = wire->snapshot_request;
+	if (f->has_snapshot && !snapshot_sound(&wire->snapshot))
+		return false;
 	f->learn.chosen = wire->learn.chosen;
 	f->learn.trimmed = wire->learn.trimmed;
 	return take_accepted(wire->learn.entries, wire->learn.entry_count, &f->learn.entries,

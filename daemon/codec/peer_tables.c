@@ -88,11 +88,34 @@ static const struct field learn_rows[] = {
 };
 const struct fields codec_learn_fields = FIELDS(learn_rows);
 
+static const struct field snapshot_request_rows[] = {
+	FIXED64(SnapshotRequest, id, codec_snapshot_request, id),
+	U64(SnapshotRequest, offset, codec_snapshot_request, offset),
+	U64(SnapshotRequest, above_slot, codec_snapshot_request, above),
+};
+const struct fields codec_snapshot_request_fields = FIELDS(snapshot_request_rows);
+
+static const struct field snapshot_rows[] = {
+	U64(SnapshotChunk, slot, snapshot_wire, snapshot.slot),
+	U64(SnapshotChunk, revision, snapshot_wire, snapshot.revision),
+	U64(SnapshotChunk, offset, snapshot_wire, snapshot.offset),
+	U64(SnapshotChunk, total_bytes, snapshot_wire, snapshot.total_bytes),
+	BYTES(SnapshotChunk, data, snapshot_wire, snapshot.data, CODEC_SNAPSHOT_CHUNK_MAX_BYTES),
+	FIXED64(SnapshotChunk, checksum, snapshot_wire, checksum),
+	FIXED64(SnapshotChunk, id, snapshot_wire, snapshot.id),
+	FIXED64(SnapshotChunk, image_checksum, snapshot_wire, snapshot.image_checksum),
+};
+const struct fields codec_snapshot_fields = FIELDS_BULK(snapshot_rows, snapshot_wire,
+							snapshot.data);
+
 static const struct field frame_rows[] = {
 	MESSAGE_IF(PeerFrame, hello, frame_wire, hello, &codec_hello_fields, has_hello),
 	MESSAGES(PeerFrame, messages, frame_wire, messages, message_count, &codec_message,
 		 CODEC_FRAME_MESSAGES_MAX),
 	MESSAGE_IF(PeerFrame, learn, frame_wire, learn, &codec_learn_fields, has_learn),
+	MESSAGE_IF(PeerFrame, snapshot, frame_wire, snapshot, &codec_snapshot_fields, has_snapshot),
 	MESSAGE_IF(PeerFrame, gossip, frame_wire, gossip, &codec_gossip_fields, has_gossip),
+	MESSAGE_IF(PeerFrame, snapshot_request, frame_wire, snapshot_request,
+		   &codec_snapshot_request_fields, has_snapshot_request),
 };
 const struct fields codec_frame_fields = FIELDS(frame_rows);

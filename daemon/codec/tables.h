@@ -14,6 +14,8 @@ extern const struct fields codec_message;
 extern const struct fields codec_hello_fields;
 extern const struct fields codec_gossip_fields;
 extern const struct fields codec_learn_fields;
+extern const struct fields codec_snapshot_request_fields;
+extern const struct fields codec_snapshot_fields;
 extern const struct fields codec_frame_fields;
 
 /* Commands. */
@@ -48,13 +50,20 @@ struct learn_wire {
 	struct slot trimmed;
 };
 
+struct snapshot_wire {
+	struct codec_snapshot snapshot;
+	uint64_t checksum;
+};
+
 struct frame_wire {
-	bool has_hello, has_learn, has_gossip;
+	bool has_hello, has_learn, has_gossip, has_snapshot, has_snapshot_request;
 	struct codec_hello hello;
 	uint32_t message_count;
 	struct message_wire *messages;
 	struct learn_wire learn;
 	struct codec_gossip gossip;
+	struct snapshot_wire snapshot;
+	struct codec_snapshot_request snapshot_request;
 };
 
 /* Rows whose objects keep something in another form than the table wants. */

@@ -158,6 +158,75 @@ static void learned_values_are_read_as_written(void **state)
 	setting_release(&s);
 }
 
+static struct codec_snapshot piece_of_snapshot(struct setting *s, uint8_t *data, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		data[i] = (uint8_t)rng_next(&s->rng);
+	return (struct codec_snapshot){
+		.id = rng_next(&s->rng),
+		.slot = {901},
+		.revision = {1700},
+		.total_bytes = 400 + 2 * size,
+		.image_checksum = rng_next(&s->rng),
+		.offset = 400,
+		.data = {data, size},
+	};
+}
+
+/* The largest piece of a snapshot, beside a request for one. */
+static void snapshots_are_read_as_written(void **state)
+{
+	static uint8_t data[CODEC_SNAPSHOT_CHUNK_MAX_BYTES + 1];
+	struct codec_snapshot_request q = {77, 1 << 20, {900}};
+	struct codec_frame frame;
+	struct codec_snapshot piece;
+	struct setting s;
+
+	setting_init(&s, 29);
+	piece = piece_of_snapshot(&s, data, CODEC_SNAPSHOT_CHUNK_MAX_BYTES);
+	assert_int_equal(codec_frame_snapshot_request(&s.out, &q), ERROR_OK);
+	assert_int_equal(codec_frame_snapshot(&s.out, &piece), ERROR_OK);
+	assert_int_equal(codec_decode_frame(buffer_view(&s.out), &s.arena, &frame), ERROR_OK);
+	assert_true(frame.has_snapshot && frame.has_snapshot_request);
+	assert_same(&codec_snapshot_request_fields, &q, &frame.snapshot_request);
+	assert_same(&codec_snapshot_fields, &(struct snapshot_wire){piece, 0},
+		    &(struct snapshot_wire){frame.snapshot, 0});
+	codec_frame_release(&frame);
+	buffer_clear(&s.out);
+	piece.data.size++;
+	assert_int_equal(codec_frame_snapshot(&s.out, &piece), ERROR_TOO_LARGE);
+	assert_int_equal(s.out.size, 0);
+	setting_release(&s);
+}
+
+/* Whichever byte is damaged: its piece is refused, or is no piece any more. */
+static void damaged_snapshots_are_refused(void **state)
+{
+	uint8_t data[300];
+	struct codec_snapshot piece;
+	struct codec_frame frame;
+	struct setting s;
+
+	setting_init(&s, 30);
+	piece = piece_of_snapshot(&s, data, sizeof(data));
+	assert_int_equal(codec_frame_snapshot(&s.out, &piece), ERROR_OK);
+	for (size_t i = 0; i < s.out.size; i++, arena_release(&s.arena)) {
+		s.out.data[i] ^= 4;
+		if (codec_decode_frame(buffer_view(&s.out), &s.arena, &frame) == ERROR_OK) {
+			assert_false(frame.has_snapshot);
+			codec_frame_release(&frame);
+		}
+		s.out.data[i] ^= 4;
+	}
+	/* Beyond its own image, whatever the checksum says. */
+	piece.offset = piece.total_bytes - sizeof(data) + 1;
+	buffer_clear(&s.out);
+	assert_int_equal(codec_frame_snapshot(&s.out, &piece), ERROR_OK);
+	assert_int_equal(codec_decode_frame(buffer_view(&s.out), &s.arena, &frame),
+			 ERROR_MALFORMED);
+	setting_release(&s);
+}
+
 /* The largest value goes through; what does not fit into a frame leaves the frame as it was. */
 static void frames_have_a_limit(void **state)
 {
@@ -336,6 +405,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_are_read_as_written),
 		cmocka_unit_test(learned_values_are_read_as_written),
+		cmocka_unit_test(snapshots_are_read_as_written),
+		cmocka_unit_test(damaged_snapshots_are_refused),
 		cmocka_unit_test(frames_have_a_limit),
 		cmocka_unit_test(damaged_values_are_refused),
 		cmocka_unit_test(frames_of_a_newer_peer_are_read),

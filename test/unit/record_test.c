@@ -47,6 +47,8 @@ static const struct fields *inner(const struct fields *t, uint32_t number)
 	X(&codec_hello_fields, Hello)                                                              \
 	X(&codec_gossip_fields, Gossip)                                                            \
 	X(&codec_learn_fields, LearnChunk)                                                         \
+	X(&codec_snapshot_request_fields, SnapshotRequest)                                         \
+	X(&codec_snapshot_fields, SnapshotChunk)                                                   \
 	X(&codec_entry, Entry)                                                                     \
 	X(BODY_OF(epoch), EpochBody)                                                               \
 	X(BODY_OF(session_create), SessionCreateBody)                                              \
