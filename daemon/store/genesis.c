@@ -26,18 +26,6 @@ static bool directory_taken(const char *directory)
 	       store_exists(directory, STORE_FILE_PROMISE);
 }
 
-static void unlink_database(const char *directory, const char *file)
-{
-	static const char *const suffixes[] = {"-wal", "-shm", ""};
-
-	for (size_t i = 0; i < 3; i++) {
-		char *path = sentence("%s/%s%s", directory, file, suffixes[i]);
-
-		unlink(path);
-		free(path);
-	}
-}
-
 /* What an interrupted genesis left; log.db.new last, for it says that nothing here counts. */
 static enum error remove_leftovers(const char *directory, char **ret_trouble)
 {
@@ -45,13 +33,13 @@ static enum error remove_leftovers(const char *directory, char **ret_trouble)
 
 	if (!store_exists(directory, STORE_FILE_LOG STORE_NEW))
 		return ERROR_OK;
-	unlink_database(directory, STORE_FILE_STATE);
-	unlink_database(directory, STORE_FILE_STATE STORE_NEW);
-	unlink_database(directory, STORE_FILE_PROMISE);
-	unlink_database(directory, STORE_FILE_PROMISE STORE_NEW);
+	store_unlink(directory, STORE_FILE_STATE);
+	store_unlink(directory, STORE_FILE_STATE STORE_NEW);
+	store_unlink(directory, STORE_FILE_PROMISE);
+	store_unlink(directory, STORE_FILE_PROMISE STORE_NEW);
 	e = store_sync(directory, NULL, ret_trouble);
 	if (e == ERROR_OK)
-		unlink_database(directory, STORE_FILE_LOG STORE_NEW);
+		store_unlink(directory, STORE_FILE_LOG STORE_NEW);
 	return e;
 }
 

@@ -8,8 +8,14 @@
 /* A decoded row is at most a node with its contents, or a lock with all its waiters. */
 #define ROW_ARENA_BYTES ((size_t)256 << 20)
 
-static enum error load_row(struct store *s, struct cell *c, sqlite3_stmt *st, struct arena *arena,
-			   char **ret_trouble)
+struct loading {
+	sqlite3 *db;
+	const char *file; /* for sentences */
+	const struct store_identity *identity;
+};
+
+static enum error load_row(const struct loading *l, struct cell *c, sqlite3_stmt *st,
+			   struct arena *arena, char **ret_trouble)
 {
 	int64_t kind = sqlite3_column_int64(st, 0);
 	uint64_t key = (uint64_t)sqlite3_column_int64(st, 1);
@@ -20,7 +26,7 @@ static enum error load_row(struct store *s, struct cell *c, sqlite3_stmt *st, st
 
 	if (kind < ROW_META || kind > ROW_SESSION)
 		wrong = "is of an unknown kind";
-	else if (checksum != record_state_checksum(&s->identity, (uint32_t)kind, key, data))
+	else if (checksum != record_state_checksum(l->identity, (uint32_t)kind, key, data))
 		wrong = "has a wrong checksum";
 	else if (codec_decode_row((enum row_kind)kind, key, data, arena, &row) != ERROR_OK)
 		wrong = "cannot be decoded";
@@ -28,47 +34,64 @@ static enum error load_row(struct store *s, struct cell *c, sqlite3_stmt *st, st
 		wrong = "does not fit the cell";
 	if (wrong == NULL)
 		return ERROR_OK;
-	*ret_trouble = sentence("state.db: the row of kind %lld with key %llu %s", (long long)kind,
-				(unsigned long long)key, wrong);
+	*ret_trouble = sentence("%s: the row of kind %lld with key %llu %s", l->file,
+				(long long)kind, (unsigned long long)key, wrong);
 	return ERROR_STORAGE_CORRUPT;
 }
 
-static enum error load_rows(struct store *s, struct cell *c, char **ret_trouble)
+static enum error load_rows(const struct loading *l, struct cell *c, char **ret_trouble)
 {
 	sqlite3_stmt *rows = NULL;
 	enum error e = ERROR_OK;
 	struct arena arena;
-	int rc = db_prepare(s->state.db, "SELECT kind, key, data, checksum FROM rows", &rows);
+	int rc = db_prepare(l->db, "SELECT kind, key, data, checksum FROM rows", &rows);
 
 	arena_init(&arena, ROW_ARENA_BYTES);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(rows);
 	while (rc == SQLITE_ROW && e == ERROR_OK) {
-		e = load_row(s, c, rows, &arena, ret_trouble);
+		e = load_row(l, c, rows, &arena, ret_trouble);
 		arena_release(&arena);
 		if (e == ERROR_OK)
 			rc = sqlite3_step(rows);
 	}
 	if (e == ERROR_OK && rc != SQLITE_DONE)
-		e = db_error(rc, STORE_FILE_STATE, ret_trouble);
+		e = db_error(rc, l->file, ret_trouble);
 	sqlite3_finalize(rows);
 	return e;
 }
 
-static enum error check_cell(const struct store *s, const struct cell *c, char **ret_trouble)
+static enum error check_cell(const struct loading *l, const struct state_mark *mark,
+			     const struct cell *c, char **ret_trouble)
 {
-	const struct state_mark *mark = &s->state.mark;
 	const struct cell_meta *meta = cell_meta(c);
 	struct digest digest = cell_digest(c);
 
 	if (meta->revision.n == mark->revision.n && digest.high == mark->digest.high &&
-	    digest.low == mark->digest.low && meta->cell_id_high == s->identity.cell_id_high &&
-	    meta->cell_id_low == s->identity.cell_id_low)
+	    digest.low == mark->digest.low && meta->cell_id_high == l->identity->cell_id_high &&
+	    meta->cell_id_low == l->identity->cell_id_low)
 		return ERROR_OK;
-	*ret_trouble = sentence("state.db: its rows are not those of revision %llu: the digest "
-				"differs",
-				(unsigned long long)mark->revision.n);
+	*ret_trouble = sentence("%s: its rows are not those of revision %llu: the digest differs",
+				l->file, (unsigned long long)mark->revision.n);
 	return ERROR_STORAGE_CORRUPT;
+}
+
+enum error state_load(sqlite3 *db, const char *file, const struct store_identity *identity,
+		      const struct state_mark *mark, struct cell **ret_cell, char **ret_trouble)
+{
+	struct loading l = {db, file, identity};
+	struct cell *c = cell_load_begin();
+	enum error e = load_rows(&l, c, ret_trouble);
+
+	if (e == ERROR_OK)
+		e = cell_load_end(c, ret_trouble);
+	if (e == ERROR_OK)
+		e = check_cell(&l, mark, c, ret_trouble);
+	if (e == ERROR_OK)
+		*ret_cell = c;
+	else
+		cell_free(c);
+	return e;
 }
 
 enum error store_load(struct store *s, struct cell **ret_cell, struct slot *ret_applied,
@@ -82,16 +105,10 @@ enum error store_load(struct store *s, struct cell **ret_cell, struct slot *ret_
 		*ret_trouble = mem_strdup(s->state_trouble);
 		return ERROR_STORAGE_CORRUPT;
 	}
-	c = cell_load_begin();
-	e = load_rows(s, c, ret_trouble);
-	if (e == ERROR_OK)
-		e = cell_load_end(c, ret_trouble);
-	if (e == ERROR_OK)
-		e = check_cell(s, c, ret_trouble);
-	if (e != ERROR_OK) {
-		cell_free(c);
+	e = state_load(s->state.db, STORE_FILE_STATE, &s->identity, &s->state.mark, &c,
+		       ret_trouble);
+	if (e != ERROR_OK)
 		return e;
-	}
 	*ret_cell = c;
 	*ret_applied = s->state.mark.slot;
 	return ERROR_OK;

@@ -4,6 +4,7 @@
  *   log.db's WAL damaged, log.db not ours or damaged,
  *   a row or tail that does not fit, promise file ahead,
  *   missing or unreadable, state above the log's end         memory LOST; nothing is written
+ *   an install recorded, or a snapshot ready                 installed before anything else
  *   log.db's WAL ends doubtfully, or did and nobody vetted   memory DOUBTFUL
  *   state.db damaged, or below the trim point                store_load() says so
  *   a newer schema, no identity anywhere                     the open fails
@@ -82,8 +83,8 @@ static enum error blame(struct store *s, void (*on)(struct store *, char *), enu
 }
 
 /* Who we are, from a main file alone. */
-static enum error identity_from(const char *directory, const char *file, int64_t application,
-				struct store_identity *ret_identity, char **ret_trouble)
+enum error store_identity_of(const char *directory, const char *file, int64_t application,
+			     struct store_identity *ret_identity, char **ret_trouble)
 {
 	sqlite3 *db = NULL;
 	enum error e = db_open(directory, file, true, &db, ret_trouble);
@@ -100,14 +101,14 @@ static enum error identity_from(const char *directory, const char *file, int64_t
 static enum error find_identity(struct store *s, char **ret_trouble)
 {
 	char *trouble = NULL;
-	enum error e = identity_from(s->directory, STORE_FILE_LOG, STORE_APPLICATION_LOG,
-				     &s->identity, &trouble);
+	enum error e = store_identity_of(s->directory, STORE_FILE_LOG, STORE_APPLICATION_LOG,
+					 &s->identity, &trouble);
 
 	if (e != ERROR_OK && e != ERROR_STORAGE_VERSION) {
 		free(trouble);
 		trouble = NULL;
-		e = identity_from(s->directory, STORE_FILE_STATE, STORE_APPLICATION_STATE,
-				  &s->identity, &trouble);
+		e = store_identity_of(s->directory, STORE_FILE_STATE, STORE_APPLICATION_STATE,
+				      &s->identity, &trouble);
 	}
 	if (e == ERROR_OK)
 		return ERROR_OK;
@@ -190,25 +191,10 @@ static enum error examine_log(struct store *s, char **ret_trouble)
 	return ERROR_OK;
 }
 
-static bool identity_equal(const struct store_identity *a, const struct store_identity *b)
+bool identity_equal(const struct store_identity *a, const struct store_identity *b)
 {
 	return a->cell_id_high == b->cell_id_high && a->cell_id_low == b->cell_id_low &&
 	       replica_equal(a->self, b->self) && incarnation_equal(a->incarnation, b->incarnation);
-}
-
-static enum error read_mark(struct store *s, char **ret_trouble)
-{
-	struct buffer record;
-	enum error e;
-
-	buffer_init(&record, RECORD_MAX_BYTES);
-	e = meta_get(s->state.db, STORE_FILE_STATE, &s->identity, "state", &record, ret_trouble);
-	if (e == ERROR_OK && !record_get_mark(buffer_view(&record), &s->state.mark)) {
-		*ret_trouble = sentence("state.db: its slot and digest cannot be decoded");
-		e = ERROR_STORAGE_CORRUPT;
-	}
-	buffer_release(&record);
-	return e == ERROR_NOT_FOUND ? ERROR_STORAGE_CORRUPT : e;
 }
 
 static enum error open_state(struct store *s, char **ret_trouble)
@@ -230,7 +216,8 @@ static enum error open_state(struct store *s, char **ret_trouble)
 		e = ERROR_STORAGE_CORRUPT;
 	}
 	if (e == ERROR_OK)
-		e = read_mark(s, ret_trouble);
+		e = state_read_mark(s->state.db, STORE_FILE_STATE, &s->identity, &s->state.mark,
+				    ret_trouble);
 	if (e == ERROR_OK) {
 		/* Nobody waits for the state: its own commits may copy the WAL. */
 		rc = db_exec(s->state.db, "PRAGMA wal_autocheckpoint=1000");
@@ -268,16 +255,21 @@ static enum error examine_state(struct store *s, char **ret_trouble)
 }
 
 /* What the files say about each other. */
-static void compare_files(struct store *s)
+static void compare_promise(struct store *s)
 {
-	uint64_t state = s->state.mark.slot.n;
 	char *trouble = NULL;
 
 	if (s->memory == PAXOS_MEMORY_LOST)
 		return;
 	if (promise_compare(&s->promise, &s->identity, &s->log.durable, &trouble) == PROMISE_LOST)
 		lose(s, trouble);
-	if (s->state_trouble != NULL)
+}
+
+static void compare_state(struct store *s)
+{
+	uint64_t state = s->state.mark.slot.n;
+
+	if (s->memory == PAXOS_MEMORY_LOST || s->state_trouble != NULL)
 		return;
 	if (state > s->log.tail.newest.n)
 		lose(s,
@@ -296,24 +288,33 @@ static int empty_wal(sqlite3 *db)
 	return sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
-/*
- * The first writes after a start whose memory is not lost. A doubt is recorded before the WAL that
- * caused it is emptied: a crash right after must not make it forgotten. Each start begins with an
- * empty WAL, since frames of an unfinished transaction behind later ones would look doubtful again.
- */
-static enum error settle(struct store *s, char **ret_trouble)
+/* A doubt is recorded before the WAL that caused it is written again: a crash right after must not
+ * make it forgotten. */
+static enum error record_doubt(struct store *s, char **ret_trouble)
 {
-	const struct paxos_durable *durable = &s->log.durable;
-	enum error e = ERROR_OK;
-	char *unused = NULL;
 	int rc = SQLITE_OK;
 
 	if (s->memory == PAXOS_MEMORY_DOUBTFUL && !s->log.doubt) {
 		rc = meta_put(s->log.put_meta, &s->identity, "doubt", bytes_of_text("yes"));
 		s->log.doubt = rc == SQLITE_OK;
 	}
-	if (rc == SQLITE_OK)
-		rc = empty_wal(s->log.db);
+	return rc == SQLITE_OK ? ERROR_OK : db_error(rc, STORE_FILE_LOG, ret_trouble);
+}
+
+/*
+ * The first writes after a start whose memory is not lost. Each start begins with an empty WAL,
+ * since frames of an unfinished transaction behind later ones would look doubtful again.
+ */
+static enum error settle(struct store *s, char **ret_trouble)
+{
+	const struct paxos_durable *durable = &s->log.durable;
+	enum error e = record_doubt(s, ret_trouble);
+	char *unused = NULL;
+	int rc;
+
+	if (e != ERROR_OK)
+		return e;
+	rc = empty_wal(s->log.db);
 	if (rc != SQLITE_OK)
 		return db_error(rc, STORE_FILE_LOG, ret_trouble);
 	if (s->state_trouble == NULL)
@@ -324,25 +325,80 @@ static enum error settle(struct store *s, char **ret_trouble)
 	    s->promise.readable < 2)
 		e = promise_write(&s->promise, durable->promised, durable->longest_lease_ns,
 				  ret_trouble);
+	/* What a transfer that was cut off left. */
+	store_unlink(s->directory, STORE_FILE_PART);
+	store_unlink(s->directory, STORE_FILE_IMAGE);
 	return e;
+}
+
+/* A snapshot takes the place of the state: see the steps in store_internal.h. */
+static enum error install(struct store *s, char **ret_trouble)
+{
+	char *trouble = NULL;
+	enum error e = record_doubt(s, ret_trouble);
+
+	if (e == ERROR_OK && !s->install_recorded)
+		e = install_record(s, ret_trouble);
+	if (e != ERROR_OK)
+		return e;
+	state_finalize(&s->state);
+	db_close(s->state.db, false);
+	s->state = (struct state_db){0};
+	e = install_swap(s, &trouble);
+	if (e != ERROR_OK)
+		return blame(s, spoil_state, e, trouble, ret_trouble);
+	e = examine_state(s, ret_trouble);
+	if (e != ERROR_OK || s->state_trouble != NULL)
+		return e;
+	e = install_finish(s, &trouble);
+	if (e != ERROR_OK)
+		return blame(s, spoil_state, e, trouble, ret_trouble);
+	compare_state(s);
+	return ERROR_OK;
+}
+
+/* The state as it is, or as a snapshot replaces it. */
+static enum error examine_or_install(struct store *s, char **ret_trouble)
+{
+	enum error e;
+
+	if (!s->installing || s->memory == PAXOS_MEMORY_LOST) {
+		e = examine_state(s, ret_trouble);
+		if (e != ERROR_OK)
+			return e;
+		/* Before a snapshot may cover it: what the old state proves about the log. */
+		compare_state(s);
+		if (s->memory == PAXOS_MEMORY_LOST || s->state_trouble != NULL)
+			return ERROR_OK;
+		e = install_find(s, ret_trouble);
+		if (e != ERROR_OK || !s->installing)
+			return e;
+	}
+	return install(s, ret_trouble);
 }
 
 static enum error examine(struct store *s, char **ret_trouble)
 {
+	char *trouble = NULL;
 	enum error e = promise_open(&s->promise, s->directory, ret_trouble);
 
 	if (e == ERROR_OK)
 		e = examine_log(s, ret_trouble);
 	if (e == ERROR_OK && !s->identified)
 		e = find_identity(s, ret_trouble);
-	if (e == ERROR_OK)
-		e = examine_state(s, ret_trouble);
 	if (e != ERROR_OK)
 		return e;
-	compare_files(s);
-	if (s->memory != PAXOS_MEMORY_LOST)
-		return settle(s, ret_trouble);
-	return ERROR_OK;
+	compare_promise(s);
+	if (s->memory != PAXOS_MEMORY_LOST) {
+		e = install_pending(s, &trouble);
+		if (e != ERROR_OK)
+			e = blame(s, lose, e, trouble, ret_trouble);
+	}
+	if (e == ERROR_OK)
+		e = examine_or_install(s, ret_trouble);
+	if (e == ERROR_OK && s->memory != PAXOS_MEMORY_LOST)
+		e = settle(s, ret_trouble);
+	return e;
 }
 
 static bool holds_store(const char *directory)

@@ -373,6 +373,18 @@ bool store_exists(const char *directory, const char *file)
 	return exists;
 }
 
+void store_unlink(const char *directory, const char *file)
+{
+	static const char *const suffixes[] = {"-wal", "-shm", "-journal", ""};
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		char *path = sentence("%s/%s%s", directory, file, suffixes[i]);
+
+		unlink(path);
+		free(path);
+	}
+}
+
 enum error store_sync(const char *directory, const char *file, char **ret_trouble)
 {
 	char *path = file != NULL ? store_path(directory, file) : mem_strdup(directory);

@@ -102,22 +102,47 @@ static int put_rows(struct state_db *state, const struct store_identity *identit
 	return rc;
 }
 
+int state_put_mark(sqlite3_stmt *put, const struct store_identity *identity,
+		   const struct state_mark *mark)
+{
+	struct buffer record;
+	int rc;
+
+	buffer_init(&record, RECORD_MAX_BYTES);
+	record_put_mark(&record, mark);
+	rc = meta_put(put, identity, "state", buffer_view(&record));
+	buffer_release(&record);
+	return rc;
+}
+
+enum error state_read_mark(sqlite3 *db, const char *file, const struct store_identity *identity,
+			   struct state_mark *ret_mark, char **ret_trouble)
+{
+	struct buffer record;
+	enum error e;
+
+	buffer_init(&record, RECORD_MAX_BYTES);
+	e = meta_get(db, file, identity, "state", &record, ret_trouble);
+	if (e == ERROR_OK && !record_get_mark(buffer_view(&record), ret_mark)) {
+		*ret_trouble = sentence("%s: its slot and digest cannot be decoded", file);
+		e = ERROR_STORAGE_CORRUPT;
+	}
+	buffer_release(&record);
+	return e == ERROR_NOT_FOUND ? ERROR_STORAGE_CORRUPT : e;
+}
+
 int state_write(struct state_db *state, const struct store_identity *identity,
 		const struct state_save *save)
 {
-	struct buffer record;
 	int rc = db_run(state->begin);
 
-	buffer_init(&record, RECORD_MAX_BYTES);
-	record_put_mark(&record, &save->mark);
 	if (rc == SQLITE_OK)
 		rc = put_rows(state, identity, save);
 	if (rc == SQLITE_OK)
-		rc = meta_put(state->put_meta, identity, "state", buffer_view(&record));
+		rc = state_put_mark(state->put_meta, identity, &save->mark);
 	if (rc == SQLITE_OK)
 		rc = db_run(state->commit);
 	if (rc == SQLITE_OK)
 		state->mark = save->mark;
-	buffer_release(&record);
 	return rc;
 }

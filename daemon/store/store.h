@@ -7,6 +7,7 @@
  *   promise     two 4 KiB slots: incarnation, promise and longest lease once more, so that a
  *               write-ahead log that rolled back is noticed
  *   lock        held (flock) while a daemon uses the directory
+ *   snapshot.*  a snapshot that is made (tmp), comes in (part), or waits to be installed (ready)
  *
  * Threads: store_open(), store_load() and store_close() block and belong to the main thread. After
  * store_start() the replica's thread submits writes and never waits; two writer threads (log,
@@ -145,6 +146,53 @@ uint32_t store_pending(struct store *s, int64_t now_ns, int64_t *ret_oldest_ns);
  * false, and nothing happened, while it is. The write waits until log.db has synced `slot`.
  */
 MUST_USE bool store_save_state(struct store *s, struct cell *c, struct slot slot);
+
+/* ---- snapshots -------------------------------------------------------------------------------
+ *
+ * A replica whose missing slots are trimmed everywhere takes over another one's state.
+ *
+ *   sender     an image of state.db, copied beside its writer, and read piece by piece; it has no
+ *              name in the directory and vanishes with the process
+ *   receiver   pieces gather in snapshot.part. When all are there the image is verified as a whole,
+ *              made this replica's own, and called snapshot.ready
+ *   install    by the next store_open(): intent in log.db, state.db replaced, log trimmed up to the
+ *              snapshot's slot; promise, accepted slots above it and incarnation stay. A crash
+ *              anywhere between leaves what the following store_open() goes on from
+ *
+ * These block: any thread but the replica's, one call at a time for each object.
+ */
+struct store_snapshot {
+	struct slot slot; /* the state is complete up to here */
+	struct revision revision;
+	uint64_t total_bytes;
+	uint64_t checksum; /* of the image, as peer.proto says */
+};
+
+struct store_image;
+/* Copies what state.db holds now. STORAGE_FULL, STORAGE_IO, STORAGE_CORRUPT (no state to copy). */
+MUST_USE enum error store_image_make(struct store *s, struct store_image **ret_image,
+				     char **ret_trouble);
+const struct store_snapshot *store_image_about(const struct store_image *image);
+/* Appends at most `size` bytes from `offset` on; fewer only at the end. INVALID_ARGUMENT beyond
+ * it, STORAGE_IO. */
+MUST_USE enum error store_image_read(const struct store_image *image, uint64_t offset, size_t size,
+				     struct buffer *ret_data);
+void store_image_free(struct store_image *image);
+
+struct store_receipt;
+/* STORAGE_FULL when the disk would not keep room for the log beside it. */
+MUST_USE enum error store_receipt_begin(struct store *s, const struct store_snapshot *about,
+					struct store_receipt **ret_receipt, char **ret_trouble);
+/* The next piece. INVALID_ARGUMENT when it does not begin where the last one ended, or ends beyond
+ * the image; STORAGE_IO, STORAGE_FULL. */
+MUST_USE enum error store_receipt_write(struct store_receipt *r, uint64_t offset, struct bytes data,
+					char **ret_trouble);
+uint64_t store_receipt_size(const struct store_receipt *r);
+/* When all pieces are there: verifies and makes it ready. STORAGE_CORRUPT: not an intact state of
+ * this cell at that slot; STORAGE_VERSION; STORAGE_IO, STORAGE_FULL. */
+MUST_USE enum error store_receipt_finish(struct store_receipt *r, char **ret_trouble);
+/* Removes what is not ready. NULL is allowed. */
+void store_receipt_free(struct store_receipt *r);
 
 /* Writes that were made since the start, for metrics and tests: log transactions, log rows, state
  * transactions, syncs of the promise file. */

@@ -45,6 +45,9 @@
 #define STORE_FILE_LOCK "lock"
 /* What genesis builds under; renamed when all of it is on the disk, log.db last. */
 #define STORE_NEW ".new"
+#define STORE_FILE_IMAGE "snapshot.tmp"
+#define STORE_FILE_PART "snapshot.part"
+#define STORE_FILE_READY "snapshot.ready"
 
 /* ---- records: what stands in meta rows and in the promise file (record.c) ------------------- */
 
@@ -149,6 +152,8 @@ extern const char meta_put_sql[];
 /* path = directory/file; the caller frees. */
 char *store_path(const char *directory, const char *file);
 bool store_exists(const char *directory, const char *file);
+/* Removes a database with what SQLite keeps beside it; one that is not there is fine. */
+void store_unlink(const char *directory, const char *file);
 /* Syncs a directory, or a file in it. */
 MUST_USE enum error store_sync(const char *directory, const char *file, char **ret_trouble);
 
@@ -233,6 +238,50 @@ void state_encode_row(struct buffer *rows, const struct row *row);
 MUST_USE int state_write(struct state_db *state, const struct store_identity *identity,
 			 const struct state_save *save);
 
+/* Which slot, revision and digest a state database holds. */
+MUST_USE enum error state_read_mark(sqlite3 *db, const char *file,
+				    const struct store_identity *identity,
+				    struct state_mark *ret_mark, char **ret_trouble);
+MUST_USE int state_put_mark(sqlite3_stmt *put, const struct store_identity *identity,
+			    const struct state_mark *mark);
+/* All rows, verified: checksums, the digest and revision of `mark`, the cell (load.c). */
+MUST_USE enum error state_load(sqlite3 *db, const char *file, const struct store_identity *identity,
+			       const struct state_mark *mark, struct cell **ret_cell,
+			       char **ret_trouble);
+
+/* ---- snapshots ------------------------------------------------------------------------------ */
+
+/* Checksum over the first `size` bytes of a file; false with errno if they cannot be read. */
+MUST_USE bool image_checksum(int fd, uint64_t size, uint64_t *ret_checksum);
+
+/* Whose a database is, from its main file alone (open.c). */
+MUST_USE enum error store_identity_of(const char *directory, const char *file, int64_t application,
+				      struct store_identity *ret_identity, char **ret_trouble);
+bool identity_equal(const struct store_identity *a, const struct store_identity *b);
+/* Reads the whole of a state database that nobody has open: an intact state of the cell of
+ * `identity`? Tells whose it is, and what it holds (receipt.c). */
+MUST_USE enum error snapshot_verify(const char *directory, const char *file,
+				    const struct store_identity *identity,
+				    struct store_identity *ret_inside, struct state_mark *ret_mark,
+				    char **ret_trouble);
+
+/*
+ * The install, at open (install.c). Steps, each durable before the next begins:
+ *
+ *   1  "install" in log.db: the snapshot's mark         nothing has changed yet
+ *   2  state.db's WAL removed                           from here on only forward
+ *   3  snapshot.ready renamed to state.db
+ *   4  log trimmed up to the mark, "install" removed    one transaction
+ *
+ * install_find() tells which install was recorded but not finished, or which snapshot is ready
+ * and of use; it removes one that is not.
+ */
+MUST_USE enum error install_pending(struct store *s, char **ret_trouble);
+MUST_USE enum error install_find(struct store *s, char **ret_trouble);
+MUST_USE enum error install_record(struct store *s, char **ret_trouble);
+MUST_USE enum error install_swap(struct store *s, char **ret_trouble);
+MUST_USE enum error install_finish(struct store *s, char **ret_trouble);
+
 /* ---- the store ------------------------------------------------------------------------------ */
 
 struct queued_write {
@@ -276,8 +325,11 @@ struct store {
 	struct store_identity identity;
 	bool identified; /* identity is known */
 	enum paxos_memory memory;
-	char *memory_trouble; /* owned; why memory is not whole */
-	char *state_trouble;  /* owned; why the state cannot be loaded */
+	char *memory_trouble;      /* owned; why memory is not whole */
+	char *state_trouble;       /* owned; why the state cannot be loaded */
+	bool installing;           /* during the open: a snapshot takes the state's place */
+	bool install_recorded;     /* ... and log.db says so */
+	struct state_mark install; /* which one */
 
 	struct log_db log;
 	struct promise_file promise;
