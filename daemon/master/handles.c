@@ -35,37 +35,44 @@ static const char *uses_refused(uint32_t wanted)
 	return "the handle was not opened for reading";
 }
 
-bool handle_resolve(struct master *m, struct inbound *in, uint32_t uses)
+enum error handle_lookup(struct master *m, struct lease *l, struct bytes token, uint32_t uses,
+			 struct open_handle **ret_handle, const char **ret_why)
 {
 	struct handle_token t;
-	enum error e = handle_unseal(in->r->handle, cell_meta(m->cell)->handle_key, &t);
-	const char *why = NULL;
+	struct open_handle *h;
 
-	if (e == ERROR_OK && (t.session.n != in->r->session.n || t.epoch.n > m->epoch.n)) {
-		e = ERROR_HANDLE_INVALID;
-		why = "the handle belongs to another session or cell";
+	if (handle_unseal(token, cell_meta(m->cell)->handle_key, &t) != ERROR_OK)
+		return ERROR_HANDLE_INVALID;
+	if (t.session.n != l->session || t.epoch.n > m->epoch.n) {
+		*ret_why = "the handle belongs to another session or cell";
+		return ERROR_HANDLE_INVALID;
 	}
-	if (e != ERROR_OK) {
+	h = handle_find(l, t.number);
+	if (h == NULL && t.epoch.n < m->epoch.n)
+		h = handle_insert(l, &t);
+	if (h == NULL || h->closed || h->instance != t.instance)
+		return ERROR_HANDLE_CLOSED;
+	if ((h->uses & uses) != uses) {
+		*ret_why = uses_refused(uses);
+		return ERROR_PERMISSION_DENIED;
+	}
+	*ret_handle = h;
+	return ERROR_OK;
+}
+
+bool handle_resolve(struct master *m, struct inbound *in, uint32_t uses)
+{
+	const char *why = NULL;
+	enum error e = handle_lookup(m, in->lease, in->r->handle, uses, &in->handle, &why);
+
+	if (e == ERROR_OK) {
+		in->node = cell_node(m->cell, in->handle->instance);
+		if (in->node == NULL && in->r->kind != MESSAGE_CLOSE)
+			e = ERROR_HANDLE_STALE;
+	}
+	if (e != ERROR_OK)
 		reply_error(m, in->call, in->r->kind, e, why);
-		return false;
-	}
-	in->handle = handle_find(in->lease, t.number);
-	if (in->handle == NULL && t.epoch.n < m->epoch.n)
-		in->handle = handle_insert(in->lease, &t);
-	if (in->handle == NULL || in->handle->closed || in->handle->instance != t.instance) {
-		reply_error(m, in->call, in->r->kind, ERROR_HANDLE_CLOSED, NULL);
-		return false;
-	}
-	if ((in->handle->uses & uses) != uses) {
-		reply_error(m, in->call, in->r->kind, ERROR_PERMISSION_DENIED, uses_refused(uses));
-		return false;
-	}
-	in->node = cell_node(m->cell, in->handle->instance);
-	if (in->node == NULL && in->r->kind != MESSAGE_CLOSE) {
-		reply_error(m, in->call, in->r->kind, ERROR_HANDLE_STALE, NULL);
-		return false;
-	}
-	return true;
+	return e == ERROR_OK;
 }
 
 enum error handle_add(struct master *m, struct lease *l, struct handle_id number, uint64_t instance,

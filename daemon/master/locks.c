@@ -40,8 +40,7 @@ void acquire_request(struct master *m, struct inbound *in)
 	propose_for(m, in, &e);
 }
 
-static struct wire_grant holder_grant(struct master *m, uint64_t instance,
-				      const struct lock_holder *h)
+struct wire_grant holder_grant(struct master *m, uint64_t instance, const struct lock_holder *h)
 {
 	const struct lock *lock = cell_node(m->cell, instance)->lock;
 

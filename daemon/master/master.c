@@ -57,19 +57,28 @@ bool cell_matches(struct master *m, struct inbound *in, struct bytes cell)
 }
 
 /* "local" is the nearby cell, whatever its name (Chubby section 2.3). */
+enum error path_inside(const struct master *m, struct bytes full, struct bytes *ret_inner,
+		       const char **ret_why)
+{
+	struct bytes cell, inner;
+
+	if (path_parse(full, &cell, &inner, ret_why) != ERROR_OK)
+		return ERROR_INVALID_PATH;
+	if (!bytes_equal(cell, bytes_of_text("local")) &&
+	    !bytes_equal(cell, cell_meta(m->cell)->name))
+		return ERROR_WRONG_CELL;
+	*ret_inner = inner;
+	return ERROR_OK;
+}
+
 bool path_resolve(struct master *m, struct inbound *in, struct bytes full, struct bytes *ret_inner)
 {
 	const char *why = NULL;
-	struct bytes cell, inner;
+	enum error e = path_inside(m, full, ret_inner, &why);
 
-	if (path_parse(full, &cell, &inner, &why) != ERROR_OK) {
-		reply_error(m, in->call, in->r->kind, ERROR_INVALID_PATH, why);
-		return false;
-	}
-	if (!bytes_equal(cell, bytes_of_text("local")) && !cell_matches(m, in, cell))
-		return false;
-	*ret_inner = inner;
-	return true;
+	if (e != ERROR_OK)
+		reply_error(m, in->call, in->r->kind, e, why);
+	return e == ERROR_OK;
 }
 
 /*
@@ -106,6 +115,8 @@ bool request_repeated(struct master *m, struct inbound *in)
 			return true;
 		repeat.handle.n = in->handle->number;
 		repeat.instance = in->handle->instance;
+	} else if (in->r->kind == MESSAGE_MULTI) {
+		multi_repeated(m, in, &repeat);
 	}
 	reply_to_result(m, &repeat, &r);
 	return true;
@@ -164,6 +175,9 @@ void reply_to_result(struct master *m, const struct open_call *c, const struct r
 		return;
 	case MESSAGE_CANCEL:
 		cancel_applied(m, c, r);
+		return;
+	case MESSAGE_MULTI:
+		multi_applied(m, c, r);
 		return;
 	case MESSAGE_REVOKE_LOCK:
 		revoke_applied(m, c, r);
@@ -242,6 +256,7 @@ static const struct handler {
 	[MESSAGE_CANCEL] = {cancel_request, true},
 	[MESSAGE_RELEASE] = {release_request, true},
 	[MESSAGE_CHECK_SEQUENCER] = {check_sequencer_request, false},
+	[MESSAGE_MULTI] = {multi_request, true},
 	[MESSAGE_LIST_LOCKS] = {list_locks_request, false},
 	[MESSAGE_LIST_SESSIONS] = {list_sessions_request, false},
 	[MESSAGE_END_SESSION_OF] = {end_session_of_request, false},

@@ -9,6 +9,7 @@
  *   handles.c    handle tokens and the table of open ones
  *   nodes.c      open, close, contents, listings
  *   locks.c      acquire, wait, cancel, release, sequencers, lock-delay
+ *   multi.c      several operations in one entry
  *   admin.c      what operators ask
  *   find.c       who is master?
  *   failover.c   beginning and end of a mastership, entries applied
@@ -48,6 +49,12 @@ struct open_handle {
 	UT_hash_handle hh;
 };
 
+/* A lock that a multi acquires, in the order of its operations; all zero: not known any more. */
+struct multi_claim {
+	uint64_t instance;
+	struct handle_id handle;
+};
+
 /* A call that is not answered yet. Owned by the table in struct master. */
 struct open_call {
 	struct call_id call; /* 0: its client is gone */
@@ -61,6 +68,8 @@ struct open_call {
 	uint64_t ticket;
 	uint64_t origin_number; /* of its proposal; 0: held */
 	int64_t received_ns;
+	uint32_t claim_count;
+	struct multi_claim *claims; /* MULTI: what it acquires; owned */
 	struct timer timer;
 	struct open_call *next_held; /* of the same session, or of the FindMaster list */
 	UT_hash_handle by_call;
@@ -189,6 +198,11 @@ void keepalive_request(struct master *m, struct inbound *in);
 void keepalive_answer(struct master *m, const struct moment *at, struct lease *l);
 
 /* ---- handles.c */
+/* The open handle of a token, found or rebuilt; its node may be gone. `ret_why` may be set on
+ * failure, to a constant sentence. */
+MUST_USE enum error handle_lookup(struct master *m, struct lease *l, struct bytes token,
+				  uint32_t uses, struct open_handle **ret_handle,
+				  const char **ret_why);
 /* Finds (or rebuilds) the handle of the request; on failure the call is answered: false. */
 bool handle_resolve(struct master *m, struct inbound *in, uint32_t uses);
 struct open_handle *handle_find(struct lease *l, struct handle_id number);
@@ -224,6 +238,14 @@ void lock_delay_unwatch(struct master *m, uint64_t instance, struct revision beg
 void lock_timer_fired(struct master *m, const struct moment *at, struct timer *t);
 void lock_timers_clear(struct master *m);
 
+struct wire_grant holder_grant(struct master *m, uint64_t instance, const struct lock_holder *h);
+
+/* ---- multi.c */
+void multi_request(struct master *m, struct inbound *in);
+void multi_applied(struct master *m, const struct open_call *c, const struct result *r);
+/* Fills in what a repeat acquires; in the output's memory. */
+void multi_repeated(struct master *m, const struct inbound *in, struct open_call *repeat);
+
 /* ---- admin.c */
 void list_locks_request(struct master *m, struct inbound *in);
 void list_sessions_request(struct master *m, struct inbound *in);
@@ -246,7 +268,10 @@ bool request_repeated(struct master *m, struct inbound *in);
 void reply_to_result(struct master *m, const struct open_call *c, const struct result *r);
 /* Proposes on behalf of the call and registers it as pending. */
 struct open_call *propose_for(struct master *m, struct inbound *in, struct entry *e);
-/* An inner path of a full one, checked against this cell; on failure the call is answered. */
+/* An inner path of a full one, checked against this cell. */
+MUST_USE enum error path_inside(const struct master *m, struct bytes full, struct bytes *ret_inner,
+				const char **ret_why);
+/* The same; on failure the call is answered. */
 bool path_resolve(struct master *m, struct inbound *in, struct bytes full, struct bytes *ret_inner);
 
 #endif

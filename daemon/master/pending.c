@@ -54,6 +54,7 @@ void call_done(struct master *m, struct open_call *c)
 	timers_cancel(c->kind == MESSAGE_FIND_MASTER ? &m->find_timers : &m->timers, &c->timer);
 	CHECK(m->call_count > 0);
 	m->call_count--;
+	free(c->claims);
 	free(c);
 }
 

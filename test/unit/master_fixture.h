@@ -1,6 +1,7 @@
 /*
- * A master over a real cell, without a log: what it proposes is applied at once, or when the test
- * says so. Answers are copied into a list by call.
+ * A master over a real cell. What it proposes goes into a log of one place, in the bytes that a
+ * replica would write, and is applied at once, or when the test says so. Answers are copied into a
+ * list by call.
  */
 #ifndef CHUBBY_TEST_MASTER_FIXTURE_H
 #define CHUBBY_TEST_MASTER_FIXTURE_H
@@ -14,9 +15,12 @@
 #include <cmocka.h>
 
 #include "base/check.h"
+#include "codec/codec.h"
 #include "master/master.h"
 
 #define ANSWERS_MAX 256
+#define LOG_MAX 256
+#define GRANTS_KEPT 4
 
 struct answer {
 	struct call_id call;
@@ -24,6 +28,8 @@ struct answer {
 	struct reply reply;
 	uint8_t handle[WIRE_HANDLE_MAX_BYTES];
 	char sequencer[256];
+	struct wire_grant grants[GRANTS_KEPT]; /* of a MULTI; their sequencers are gone */
+	char message[256];
 };
 
 struct world {
@@ -31,24 +37,13 @@ struct world {
 	struct master *master;
 	struct moment at;
 	bool hold; /* proposals wait in `log` */
-	uint32_t log_count;
-	struct entry log[64];
+	uint32_t log_first, log_count;
+	struct buffer log[LOG_MAX]; /* a ring: what is proposed and not applied */
 	uint32_t answer_count;
 	struct answer answers[ANSWERS_MAX];
 	uint64_t next_call;
 	uint64_t epoch_round;
 };
-
-static inline void world_take(struct world *w);
-
-static inline void world_apply(struct world *w, const struct entry *e)
-{
-	struct outcome o;
-
-	cell_apply(w->cell, e, &o);
-	master_applied(w->master, &w->at, e, &o);
-	world_take(w);
-}
 
 static inline void keep_answer(struct world *w, struct call_id call, struct stream_id stream,
 			       const struct reply *r)
@@ -64,45 +59,70 @@ static inline void keep_answer(struct world *w, struct call_id call, struct stre
 	if (r->kind == MESSAGE_ACQUIRE && r->error == ERROR_OK && r->acquire.grant.present)
 		memcpy(a->sequencer, r->acquire.grant.sequencer.data,
 		       r->acquire.grant.sequencer.size);
+	if (r->kind == MESSAGE_MULTI && r->error == ERROR_OK) {
+		for (uint32_t i = 0; i < r->multi.grant_count && i < GRANTS_KEPT; i++)
+			a->grants[i] = r->multi.grants[i];
+	}
+	if (r->message.size > 0 && r->message.size < sizeof(a->message))
+		memcpy(a->message, r->message.data, r->message.size);
 }
 
-static inline void world_take(struct world *w)
+/* Takes the master's output: answers to the list, proposals to the log. */
+static inline void world_collect(struct world *w)
 {
 	const struct master_output *out = master_output(w->master);
-	struct entry now[64];
-	uint32_t count = out->proposal_count;
 
 	for (uint32_t i = 0; i < out->reply_count; i++)
 		keep_answer(w, out->replies[i].call, (struct stream_id){0}, &out->replies[i].reply);
 	for (uint32_t i = 0; i < out->push_count; i++)
 		keep_answer(w, (struct call_id){0}, out->pushes[i].stream, &out->pushes[i].reply);
-	assert_true(count <= 64);
-	if (count > 0)
-		memcpy(now, out->proposals, count * sizeof(*now));
-	if (!w->hold) {
-		/* Texts of the entries live in the output: apply before it is done with. */
-		struct outcome o;
+	for (uint32_t i = 0; i < out->proposal_count; i++) {
+		struct buffer *b = &w->log[(w->log_first + w->log_count) % LOG_MAX];
 
-		for (uint32_t i = 0; i < count; i++) {
-			cell_apply(w->cell, &now[i], &o);
-			if (i + 1 == count)
-				master_output_done(w->master);
-			master_applied(w->master, &w->at, &now[i], &o);
-			if (i + 1 < count) {
-				/* Rare in these tests: several proposals of numbers only. */
-				master_output_done(w->master);
-			}
-		}
-		if (count == 0)
-			master_output_done(w->master);
-		else
-			world_take(w);
-		assert_null(master_invariants(w->master));
-		return;
+		assert_true(w->log_count < LOG_MAX);
+		w->log_count++;
+		buffer_init(b, VALUE_MAX_BYTES);
+		assert_int_equal(codec_encode_entry(&out->proposals[i], b), ERROR_OK);
 	}
-	for (uint32_t i = 0; i < count; i++)
-		w->log[w->log_count++] = now[i];
 	master_output_done(w->master);
+	assert_null(master_invariants(w->master));
+}
+
+/* Applies the oldest entry of the log. */
+static inline struct result world_apply_next(struct world *w)
+{
+	struct buffer *b = &w->log[w->log_first];
+	struct arena arena;
+	struct outcome o;
+	struct entry e;
+
+	assert_true(w->log_count > 0);
+	w->log_first = (w->log_first + 1) % LOG_MAX;
+	w->log_count--;
+	arena_init(&arena, (size_t)16 << 20);
+	assert_int_equal(codec_decode_entry(buffer_view(b), &arena, &e), ERROR_OK);
+	cell_apply(w->cell, &e, &o);
+	master_applied(w->master, &w->at, &e, &o);
+	arena_release(&arena);
+	buffer_release(b);
+	world_collect(w);
+	return o.result;
+}
+
+/* Loses the log, as a mastership does that ends before a majority has it. */
+static inline void world_lose_log(struct world *w)
+{
+	for (; w->log_count > 0; w->log_count--) {
+		buffer_release(&w->log[w->log_first]);
+		w->log_first = (w->log_first + 1) % LOG_MAX;
+	}
+}
+
+static inline void world_take(struct world *w)
+{
+	world_collect(w);
+	while (!w->hold && w->log_count > 0)
+		world_apply_next(w);
 }
 
 static inline void world_begin(struct world *w)
@@ -113,6 +133,8 @@ static inline void world_begin(struct world *w)
 	e.epoch.master.n = 1;
 	e.epoch.ballot.round = ++w->epoch_round;
 	e.epoch.ballot.replica.n = 1;
+	while (w->log_count > 0)
+		world_apply_next(w);
 	cell_apply(w->cell, &e, &o);
 	w->at.lease_until_ns = INT64_MAX;
 	master_begin(w->master, &w->at);
@@ -137,6 +159,7 @@ static inline void world_new(struct world *w)
 
 static inline void world_free(struct world *w)
 {
+	world_lose_log(w);
 	master_free(w->master);
 	cell_free(w->cell);
 }
