@@ -203,8 +203,11 @@ void session_message(struct session *s, int64_t now_ns, uint64_t link, uint64_t 
 
 static int64_t keepalive_overdue_ns(const struct session *s)
 {
-	/* It is answered when about 5 of 12 of the lease are left; late is when a quarter is. */
-	return s->keepalive_id == 0 ? TIME_NEVER : s->keepalive_sent_ns + s->lease_told_ns / 4 * 3;
+	if (s->keepalive_id == 0)
+		return TIME_NEVER;
+	/* A held one is answered when about 5 of 12 of the lease are left; late is when a quarter is. */
+	return s->keepalive_sent_ns +
+	       (s->keepalive_immediate ? SESSION_SUSPECT_NS : s->lease_told_ns / 4 * 3);
 }
 
 /* When silence becomes suspicious, and others are asked who is master. */
@@ -233,6 +236,10 @@ static void suspect_tick(struct session *s)
 	    (s->sent.head == NULL || s->now_ns < s->sent.head->sent_ns + SESSION_SUSPECT_NS) &&
 	    s->now_ns < keepalive_overdue_ns(s))
 		find_end(s);
+	/* A held KeepAlive that is late costs a question on the link before it costs others one. */
+	if (s->link_state == LINK_LIVE && !s->keepalive_immediate &&
+	    s->now_ns >= keepalive_overdue_ns(s))
+		keepalive_send(s, true);
 	if (s->now_ns >= suspect_at_ns(s))
 		find_begin(s);
 }

@@ -9,6 +9,9 @@
 
 #define ASKED_AT_ONCE 2u
 #define ASK_NEXT_NS (200 * NS_PER_MS)
+#define AGAIN_NS (200 * NS_PER_MS)
+#define AGAIN_LATER_NS (1 * NS_PER_S)
+#define AGAIN_SOON 40u
 
 static int64_t retry_ns(struct session *s)
 {
@@ -46,6 +49,7 @@ void find_begin(struct session *s)
 	if (s->seeking)
 		return;
 	s->seeking = true;
+	s->named_again = 0;
 	for (uint32_t i = 0; i < s->server_count; i++) {
 		uint32_t j = (uint32_t)rng_below(&s->rng, i + 1);
 
@@ -132,8 +136,12 @@ static void ask_another(struct session *s)
 static void master_named(struct session *s, struct server *teller, uint32_t master)
 {
 	if (s->link_state != LINK_NONE && master == s->link_server) {
-		/* Still the silent one: ask again, for as long as it is silent. */
-		teller->ask_at_ns = retry_ns(s);
+		/* Still the silent one. An election is over within a second or two; after that it
+		 * is probably slow, not gone, and others are asked less often. */
+		int64_t pause_ns = s->named_again < AGAIN_SOON ? AGAIN_NS : AGAIN_LATER_NS;
+
+		s->named_again++;
+		teller->ask_at_ns = s->now_ns + rng_between(&s->rng, pause_ns / 2, pause_ns);
 		return;
 	}
 	if (s->now_ns < s->servers[master].avoid_until_ns) {

@@ -76,6 +76,7 @@ struct session {
 	struct server servers[SESSION_SERVERS_MAX];
 	uint32_t server_count;
 	bool seeking;
+	uint32_t named_again; /* how often the silent master was named, since `seeking` */
 
 	enum link_state link_state;
 	uint64_t link;
@@ -84,6 +85,7 @@ struct session {
 	uint64_t attach_id;
 	uint64_t keepalive_id; /* 0: none under way */
 	int64_t keepalive_sent_ns;
+	bool keepalive_immediate; /* the one under way asks for an answer at once */
 
 	uint64_t last_id; /* of links, questions and envelopes */
 	uint64_t next_number;
@@ -113,6 +115,8 @@ void link_failed(struct session *s);
 void link_send(struct session *s, uint64_t call_id, const struct request *r);
 /* The header of a request within this session. */
 void session_header(const struct session *s, struct request *r);
+/* Asks for more lease: at once, or when it nears its end. An older question is void. */
+void keepalive_send(struct session *s, bool immediate);
 /* The answer to the attach or to a KeepAlive. */
 void link_answered(struct session *s, const struct reply *r);
 void link_pushed(struct session *s, const struct reply *r);

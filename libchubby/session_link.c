@@ -22,7 +22,7 @@ void link_send(struct session *s, uint64_t call_id, const struct request *r)
 	a->request = *r;
 }
 
-static void keepalive_send(struct session *s, bool immediate)
+void keepalive_send(struct session *s, bool immediate)
 {
 	struct request r = {.kind = MESSAGE_KEEP_ALIVE};
 
@@ -30,6 +30,7 @@ static void keepalive_send(struct session *s, bool immediate)
 	r.keep_alive.immediate = immediate;
 	s->keepalive_id = ++s->last_id;
 	s->keepalive_sent_ns = s->now_ns;
+	s->keepalive_immediate = immediate;
 	link_send(s, s->keepalive_id, &r);
 }
 

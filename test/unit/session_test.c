@@ -161,6 +161,36 @@ static void lease_refuses_nonsense(void **state)
 	end(&c);
 }
 
+/* A held KeepAlive that is late is asked anew, for an answer at once, on the same link; an answer to
+ * the older one is void. Only silence after that makes others be asked. */
+static void late_keepalive_is_asked_anew(void **state)
+{
+	struct client c;
+	struct connected l;
+	uint64_t old, lease;
+
+	begin(&c);
+	l = connect(&c);
+	old = l.keepalive;
+	at(&c, LEASE / 4 * 3 - 1);
+	assert_int_equal(c.count, 0);
+	at(&c, 1);
+	assert_true(sent(&c, MESSAGE_KEEP_ALIVE)->request.keep_alive.immediate);
+	assert_int_equal(sent(&c, MESSAGE_KEEP_ALIVE)->link, l.link);
+	l.keepalive = sent(&c, MESSAGE_KEEP_ALIVE)->call_id;
+	assert_null(find(&c, SESSION_ASK));
+	refuse(&c, l.link, old, MESSAGE_KEEP_ALIVE, ERROR_CANCELLED);
+	assert_int_equal(session_state(c.s), SESSION_SAFE);
+	assert_null(find(&c, SESSION_DISCONNECT));
+	at(&c, SESSION_SUSPECT_NS);
+	assert_non_null(find(&c, SESSION_ASK));
+	lease = (uint64_t)session_lease_end(c.s);
+	kept_alive(&c, &l, 0, LEASE, 3);
+	assert_true((uint64_t)session_lease_end(c.s) > lease);
+	assert_int_equal(session_state(c.s), SESSION_SAFE);
+	end(&c);
+}
+
 /* ---- jeopardy, grace ------------------------------------------------------------------------ */
 
 struct timing_row {
@@ -405,6 +435,7 @@ int main(void)
 		cmocka_unit_test(lease_counts_from_sending),
 		cmocka_unit_test(lease_never_moves_back),
 		cmocka_unit_test(lease_refuses_nonsense),
+		cmocka_unit_test(late_keepalive_is_asked_anew),
 		cmocka_unit_test(states_by_time),
 		cmocka_unit_test(jeopardy_then_safe),
 		cmocka_unit_test(fates_when_grace_ends),
