@@ -161,8 +161,8 @@ static void lease_refuses_nonsense(void **state)
 	end(&c);
 }
 
-/* A held KeepAlive that is late is asked anew, for an answer at once, on the same link; an answer to
- * the older one is void. Only silence after that makes others be asked. */
+/* A held KeepAlive that is late is asked anew on the same link, for an answer at once; an answer
+ * to the older one is void. Only silence after that makes others be asked. */
 static void late_keepalive_is_asked_anew(void **state)
 {
 	struct client c;
