@@ -149,10 +149,11 @@ int command_run(int argc, char **argv)
 	prepare_signals();
 	result = replica_run(&config);
 	config_release(&config);
-	if (result == REPLICA_STORAGE_FAILED) {
-		/* From the beginning, so that nothing in memory outlives the doubt. */
+	if (result == REPLICA_STORAGE_FAILED || result == REPLICA_RESTART) {
+		/* From the beginning, so that nothing in memory outlives what was on the disk. */
 		log_info("reading the disk anew");
-		setenv(CONFIG_STAND_BACK_VARIABLE, "1", 1);
+		if (result == REPLICA_STORAGE_FAILED)
+			setenv(CONFIG_STAND_BACK_VARIABLE, "1", 1);
 		execv("/proc/self/exe", argv - 1);
 		log_error("cannot start again: %s", strerror(errno));
 		return 1;

@@ -54,6 +54,8 @@ static void handle(struct replica *r, const struct net_event *ev)
 		r->drained = true;
 		break;
 	case NET_PEER_LOST:
+		replica_snapshot_peer_lost(r, ev->replica);
+		break;
 	case NET_TIMEOUT:
 		break;
 	}
@@ -95,6 +97,7 @@ static void fire_timers(struct replica *r)
 		master_tick(r->master, &at);
 		replica_drain_master(r);
 	}
+	replica_snapshot_tick(r, at.now_ns);
 	if (at.now_ns >= r->gossip_at_ns) {
 		r->gossip_at_ns = at.now_ns + GOSSIP_EVERY_NS;
 		replica_gossip(r);
@@ -111,6 +114,7 @@ static int64_t next_deadline(const struct replica *r)
 	next = time_earlier(next, master_next_tick(r->master, &at));
 	next = time_earlier(next, r->gossip_at_ns);
 	next = time_earlier(next, r->save_at_ns);
+	next = time_earlier(next, replica_snapshot_next_tick(r));
 	if (r->resigned)
 		next = time_earlier(next, r->stop_at_ns);
 	return next;
@@ -180,6 +184,8 @@ static void release(struct replica *r)
 
 	if (r->reader.thread != 0)
 		replica_reader_stop(r);
+	if (r->snapshots.thread != 0)
+		replica_snapshots_stop(r);
 	store_close(r->store);
 	/* What the store's threads posted last still owns memory. */
 	if (r->net != NULL && r->paxos != NULL) {
@@ -253,7 +259,7 @@ static void outlast_storage(struct replica *r)
 
 static enum replica_exit loop(struct replica *r)
 {
-	while (!r->stop_asked && r->storage == ERROR_OK) {
+	while (!r->stop_asked && !r->restart && r->storage == ERROR_OK) {
 		turn(r);
 		if (r->diverged && !r->resigned)
 			resign(r);
@@ -267,7 +273,7 @@ static enum replica_exit loop(struct replica *r)
 	while (!handed_over(r))
 		turn(r);
 	finish(r);
-	return REPLICA_STOPPED;
+	return r->restart && !r->stop_asked ? REPLICA_RESTART : REPLICA_STOPPED;
 }
 
 enum replica_exit replica_run(const struct config *config)

@@ -202,7 +202,8 @@ static void leader_news(struct replica *r)
 static bool output_empty(const struct paxos_output *out)
 {
 	return out->write_count == 0 && out->message_count == 0 && out->chosen_count == 0 &&
-	       out->serve_count == 0 && !out->elected && !out->deposed && out->note == NULL;
+	       out->serve_count == 0 && out->snapshot_from.n == 0 && !out->elected &&
+	       !out->deposed && out->note == NULL;
 }
 
 /* Applying may propose, and proposing may choose (a cell of one): until nothing moves. */
@@ -223,8 +224,7 @@ void replica_flush(struct replica *r)
 		replica_send_messages(r, out);
 		replica_serve_log(r, out);
 		if (out->snapshot_from.n != 0)
-			log_warning("replica %u trimmed what this replica needs; it stays behind",
-				    out->snapshot_from.n);
+			replica_snapshot_wanted(r, out->snapshot_from);
 		/* Applying calls into paxos, which may reuse what `out` points to. */
 		if (count > 0) {
 			chosen = mem_dup(out->chosen, count * sizeof(*chosen));

@@ -5,6 +5,7 @@
  *   replica.c         the loop, the end
  *   replica_flow.c    outputs of paxos and master to where they go; applying what is chosen
  *   replica_peers.c   frames from and to peers; serving the log to those behind
+ *   replica_snapshot.c  the state for those whose missing log is trimmed
  *   replica_status.c  what `chubby status` is told
  *   replica_posts.c   what other threads post
  */
@@ -12,6 +13,8 @@
 #define CHUBBY_REPLICA_INTERNAL_H
 
 #include <pthread.h>
+#include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -47,20 +50,25 @@ enum post_kind {
 	POST_STATE_PERSISTED,
 	POST_TRIMMED,
 	POST_LOG_READ,
+	POST_SNAPSHOT_READ,
+	POST_SNAPSHOT_TAKEN,
 	POST_STOP,
 };
 
 /* What another thread tells the loop; owned by whoever takes it. */
 struct post {
 	enum post_kind kind;
-	uint64_t number;       /* PERSISTED */
-	enum error error;      /* STORE_FAILED, LOG_READ */
-	char *text;            /* STORE_FAILED: owned */
+	uint64_t number;       /* PERSISTED; SNAPSHOT_TAKEN: bytes so far */
+	enum error error;      /* STORE_FAILED, LOG_READ, SNAPSHOT_… */
+	char *text;            /* STORE_FAILED, SNAPSHOT_…: owned */
 	struct value **values; /* VALUES_DONE: owned array */
 	uint32_t count;
-	struct slot slot;         /* STATE_PERSISTED, TRIMMED */
-	struct replica_id peer;   /* LOG_READ */
-	struct store_slots slots; /* LOG_READ: owned */
+	struct slot slot;               /* STATE_PERSISTED, TRIMMED */
+	struct replica_id peer;         /* LOG_READ, SNAPSHOT_READ */
+	struct store_slots slots;       /* LOG_READ: owned */
+	struct codec_snapshot snapshot; /* SNAPSHOT_…; its data is not used */
+	struct buffer data;             /* SNAPSHOT_READ: owned */
+	bool ready;                     /* SNAPSHOT_TAKEN: complete, verified, can be installed */
 };
 
 struct peer {
@@ -68,6 +76,7 @@ struct peer {
 	struct incarnation incarnation;
 	struct buffer frame;        /* gathers messages during a turn */
 	bool reading;               /* the reader thread works for it */
+	bool snapshot_reading;      /* the snapshot thread does */
 	int64_t heard_ns;           /* last frame; 0: never */
 	struct codec_gossip gossip; /* texts empty but `trouble`, `version` */
 	char trouble[512];
@@ -89,6 +98,35 @@ struct reader {
 	struct read_job jobs[MEMBERS_MAX];
 };
 
+struct snapshot_job {
+	bool serve; /* a piece to `peer`; else a piece that came is to be taken */
+	struct replica_id peer;
+	struct slot above;              /* serve: what the peer has */
+	struct slot trimmed;            /* serve: up to where our log is */
+	struct codec_snapshot snapshot; /* its data is not used */
+	struct buffer data;             /* take: owned */
+};
+
+/* The thread for snapshots in both directions. */
+struct snapshots {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t condition;
+	bool stop;
+	uint32_t job_count; /* at most one for each peer, and one to take */
+	struct snapshot_job jobs[MEMBERS_MAX + 1];
+};
+
+/* A snapshot that this replica fetches. */
+struct fetch {
+	struct replica_id from;      /* 0: none */
+	struct codec_snapshot about; /* id 0: the first piece has not come */
+	uint64_t size_bytes;         /* written so far */
+	bool writing;                /* a piece is with the thread, perhaps of an earlier fetch */
+	int64_t ask_at_ns;
+	int64_t give_up_ns;
+};
+
 struct replica {
 	const struct config *config;
 	const struct store_identity *identity;
@@ -99,6 +137,8 @@ struct replica {
 	struct net *net;
 	struct web *web;
 	struct reader reader;
+	struct snapshots snapshots;
+	struct fetch fetch;
 
 	uint32_t peer_count;
 	struct peer peers[MEMBERS_MAX];
@@ -108,7 +148,7 @@ struct replica {
 	struct buffer entry_bytes;
 	struct slot applied;
 	struct replica_id told_leader;
-	bool vetted; /* a majority confirmed our memory */
+	bool vetted;        /* a majority confirmed our memory */
 	bool resigned;      /* the end of the process is near */
 	bool diverged;      /* our digest is not the log's */
 	enum error storage; /* OK, or what failed */
@@ -118,6 +158,7 @@ struct replica {
 	int64_t gossip_at_ns;
 	int64_t stop_at_ns; /* resigned: when to stop waiting for the hand-over */
 	bool stop_asked;
+	bool restart; /* a snapshot is ready: the next start installs it */
 	bool drained;
 };
 
@@ -144,6 +185,21 @@ void replica_gossip(struct replica *r);
 struct peer *replica_peer(struct replica *r, struct replica_id id);
 void replica_reader_start(struct replica *r);
 void replica_reader_stop(struct replica *r);
+
+/* ---- replica_snapshot.c */
+void replica_snapshots_start(struct replica *r);
+void replica_snapshots_stop(struct replica *r);
+/* Paxos finds that only a snapshot helps. */
+void replica_snapshot_wanted(struct replica *r, struct replica_id from);
+void replica_snapshot_asked(struct replica *r, struct peer *p,
+			    const struct codec_snapshot_request *q);
+void replica_snapshot_piece(struct replica *r, struct replica_id from,
+			    const struct codec_snapshot *s);
+void replica_snapshot_read(struct replica *r, struct post *p);
+void replica_snapshot_taken(struct replica *r, struct post *p);
+void replica_snapshot_peer_lost(struct replica *r, struct replica_id peer);
+void replica_snapshot_tick(struct replica *r, int64_t now_ns);
+int64_t replica_snapshot_next_tick(const struct replica *r);
 
 /* ---- replica_status.c */
 void replica_status(struct replica *r, struct net_call call, const struct request *request);

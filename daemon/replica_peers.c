@@ -42,6 +42,10 @@ void replica_peer_frame(struct replica *r, struct replica_id from, struct bytes 
 	if (frame.has_learn)
 		paxos_learned(r->paxos, clock_now_ns(), from, frame.learn.entries,
 			      frame.learn.entry_count, frame.learn.chosen, frame.learn.trimmed);
+	if (frame.has_snapshot_request)
+		replica_snapshot_asked(r, p, &frame.snapshot_request);
+	if (frame.has_snapshot)
+		replica_snapshot_piece(r, from, &frame.snapshot);
 	if (frame.has_gossip) {
 		p->gossip = frame.gossip;
 		p->gossip.trouble = p->gossip.version = BYTES_NONE; /* die with the arena */

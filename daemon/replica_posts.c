@@ -1,5 +1,5 @@
 /*
- * What other threads tell the loop: the store's writers, the log reader, the signal thread.
+ * What other threads tell the loop: the store's writers, the readers, the signal thread.
  */
 #include "replica_internal.h"
 
@@ -89,10 +89,17 @@ void replica_posted(struct replica *r, struct post *p)
 	case POST_LOG_READ:
 		replica_log_read(r, p);
 		break;
+	case POST_SNAPSHOT_READ:
+		replica_snapshot_read(r, p);
+		break;
+	case POST_SNAPSHOT_TAKEN:
+		replica_snapshot_taken(r, p);
+		break;
 	case POST_STOP:
 		r->stop_asked = true;
 		break;
 	}
 	free(p->text);
+	buffer_release(&p->data);
 	free(p);
 }

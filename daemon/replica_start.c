@@ -227,6 +227,7 @@ bool replica_start(struct replica *r)
 		return false;
 	}
 	replica_reader_start(r);
+	replica_snapshots_start(r);
 	r->started_ns = clock_now_ns();
 	log_info("replica %u of cell %s, clients on %s, peers on %s, revision %llu",
 		 r->identity->self.n, r->identity->cell_name, own_member(r)->address,

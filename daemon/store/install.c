@@ -204,7 +204,7 @@ enum error install_finish(struct store *s, char **ret_trouble)
 	if (rc == SQLITE_OK)
 		rc = db_run(s->log.commit);
 	if (rc != SQLITE_OK) {
-		(void)db_exec(s->log.db, "ROLLBACK"); /* the open may go on without the state */
+		(void)!db_exec(s->log.db, "ROLLBACK"); /* the open may go on without the state */
 		return db_error(rc, STORE_FILE_LOG, ret_trouble);
 	}
 	s->log.durable = durable;
