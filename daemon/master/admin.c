@@ -144,11 +144,11 @@ void list_sessions_request(struct master *m, struct inbound *in)
 				.host = s->host,
 				.pid = s->pid,
 				.command = s->command,
-				.lease_ns = l->lease_ns,
+				.lease_ns = l->granted_ns,
 				.left_ns = left > 0 ? left : 0,
 				.created_unix_ms = s->created_unix_ms,
 				.lock_count = s->lock_count,
-				.handle_count = HASH_COUNT(l->handles),
+				.handle_count = l->open_handles,
 			};
 			bytes += 128 + s->principal.size + s->host.size + s->command.size;
 		}
@@ -178,13 +178,40 @@ void end_session_of_request(struct master *m, struct inbound *in)
 	propose_for(m, in, &e);
 }
 
-void revoke_lock_request(struct master *m, struct inbound *in)
+/* Each grant is an entry; the call waits for the last. */
+static void revoke_holds(struct master *m, struct inbound *in, const struct node *n)
 {
 	struct session_id who = in->r->revoke_lock.session;
 	struct reply none = {.kind = MESSAGE_REVOKE_LOCK};
+	uint32_t count = n->lock == NULL ? 0 : n->lock->holder_count, revoked = 0;
+	struct entry last = {0};
+	struct open_call *c;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct lock_holder *h = &n->lock->holders[i];
+
+		if (who.n != 0 && h->session.n != who.n)
+			continue;
+		if (revoked++ > 0)
+			propose(m, in->at, &last);
+		last = (struct entry){
+			.kind = ENTRY_REVOKE,
+			.revoke = {.instance = n->instance, .grant = h->grant},
+		};
+	}
+	if (revoked == 0) {
+		reply_with(m, in->call, true, &none);
+		return;
+	}
+	c = propose_for(m, in, &last);
+	if (c != NULL)
+		c->ticket = revoked;
+}
+
+void revoke_lock_request(struct master *m, struct inbound *in)
+{
 	const struct node *n;
 	struct bytes inner;
-	uint32_t revoked = 0;
 
 	if (!path_resolve(m, in, in->r->revoke_lock.path, &inner))
 		return;
@@ -193,27 +220,7 @@ void revoke_lock_request(struct master *m, struct inbound *in)
 		reply_error(m, in->call, in->r->kind, ERROR_NOT_FOUND, NULL);
 		return;
 	}
-	/* Each grant is an entry; the call waits for the last. */
-	for (uint32_t i = n->lock == NULL ? 0 : n->lock->holder_count; i > 0; i--) {
-		const struct lock_holder *h = &n->lock->holders[i - 1];
-		struct entry e = {
-			.kind = ENTRY_REVOKE,
-			.revoke = {.instance = n->instance, .grant = h->grant},
-		};
-
-		if (who.n != 0 && h->session.n != who.n)
-			continue;
-		revoked++;
-		if (i == 1 || who.n != 0) {
-			struct open_call *c = propose_for(m, in, &e);
-
-			if (c != NULL)
-				c->ticket = revoked;
-			return;
-		}
-		propose(m, in->at, &e);
-	}
-	reply_with(m, in->call, true, &none);
+	revoke_holds(m, in, n);
 }
 
 void revoke_applied(struct master *m, const struct open_call *c, const struct result *r)

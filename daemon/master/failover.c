@@ -22,10 +22,12 @@ void master_begin(struct master *m, const struct moment *at)
 	m->leader = m->config.self;
 	m->next_origin = 1;
 	m->last_now_ns = at->now_ns;
+	m->raise_proposed = false;
+	timers_set(&m->timers, &m->mark, m->session_now_ns + MASTER_MARK_EVERY_NS);
 	while ((s = cell_session_after(m->cell, s == NULL ? (struct session_id){0} : s->id)) !=
 	       NULL) {
 		if (!s->ended)
-			lease_add(m, s);
+			lease_add(m, at, s, false);
 	}
 	while ((n = cell_locked_after(m->cell, n == NULL ? 0 : n->instance)) != NULL) {
 		if (n->lock->delay_ns > 0)
@@ -56,8 +58,24 @@ void master_end(struct master *m, const struct moment *at)
 	calls_refuse_all(m);
 	HASH_ITER(hh, m->leases, l, next)
 		lease_remove(m, l);
+	timers_cancel(&m->timers, &m->mark);
 	lock_timers_clear(m);
 	retries_clear(m);
+}
+
+/* Empty: the error's own text says it. */
+static const char *end_text(enum session_end_reason reason)
+{
+	switch (reason) {
+	case SESSION_END_REVOKED:
+		return "the session was ended by an operator";
+	case SESSION_END_IDLE:
+		return "the session was idle for a minute: no open handle, no call; make a new one";
+	case SESSION_END_CLOSED:
+	case SESSION_END_EXPIRED:
+		break;
+	}
+	return "";
 }
 
 /* What is held for a session that ended gets the reason. */
@@ -72,13 +90,12 @@ static void session_ended(struct master *m, const struct effect *e)
 	while (l->waits != NULL || l->keepalive != NULL) {
 		struct open_call *c = l->waits != NULL ? l->waits : l->keepalive;
 
-		reply_error(m, c->call, c->kind, why, NULL);
+		reply_error(m, c->call, c->kind, why, end_text(e->reason));
 		lease_drop_held(m, l, c);
 		call_done(m, c);
 	}
 	if (e->reason != SESSION_END_CLOSED) {
-		if (e->reason == SESSION_END_REVOKED)
-			push.message = bytes_of_text("the session was ended by an operator");
+		push.message = bytes_of_text(end_text(e->reason));
 		push_to(m, l->stream, &push);
 	}
 	lease_remove(m, l);
@@ -88,13 +105,15 @@ static void effect_seen(struct master *m, const struct moment *at, const struct 
 {
 	switch (e->kind) {
 	case EFFECT_GRANTED:
+		lock_wait_unwatch(m, e);
 		lock_granted(m, e);
 		break;
 	case EFFECT_WAIT_ENDED:
+		lock_wait_unwatch(m, e);
 		lock_wait_ended(m, e);
 		break;
 	case EFFECT_SESSION_CREATED:
-		lease_add(m, cell_session(m->cell, e->session));
+		lease_add(m, at, cell_session(m->cell, e->session), true);
 		break;
 	case EFFECT_SESSION_ENDED:
 		session_ended(m, e);
@@ -106,7 +125,7 @@ static void effect_seen(struct master *m, const struct moment *at, const struct 
 		node_unkept(m, at, e->instance);
 		break;
 	case EFFECT_NODE_DELETED: /* handles on it find no node; their table entries stay small */
-	case EFFECT_LOCK_DELAY_ENDED: /* a timer that is left over proposes what is void */
+	case EFFECT_LOCK_DELAY_ENDED: /* a timer that is left over finds nothing to end */
 	case EFFECT_HOLD_ENDED:
 	case EFFECT_NODE_CREATED:
 	case EFFECT_NODE_CHANGED:
@@ -162,6 +181,8 @@ void master_applied(struct master *m, const struct moment *at, const struct entr
 		reply_to_result(m, c, &outcome->result);
 		call_done(m, c);
 	}
+	if (e->kind == ENTRY_SESSION_UNMARK)
+		unmark_applied(m, at, e, &outcome->result);
 	if (e->kind == ENTRY_ACQUIRE && !outcome->repeated)
 		acquire_watch(m, e, &outcome->result);
 	digest_due(m, at);

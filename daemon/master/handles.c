@@ -2,6 +2,10 @@
  * Handles (Chubby section 2.3): the client keeps a sealed token; the master keeps which numbers of
  * this epoch are open. A number of this epoch that is not in the table is closed; one of an older
  * epoch is rebuilt once, on use.
+ *
+ * A rebuilt handle that was closed stays in the table, since its token could be rebuilt again. Of
+ * the others the last few that were closed stay, so that an open that comes late, by a connection
+ * that was given up, is not taken for a new one.
  */
 #include "master/master_internal.h"
 #include "wire/handle.h"
@@ -23,7 +27,44 @@ static struct open_handle *handle_insert(struct lease *l, const struct handle_to
 	h->uses = t->uses;
 	h->event_mask = t->event_mask;
 	HASH_ADD(hh, l->handles, number, sizeof(h->number), h);
+	l->open_handles++;
 	return h;
+}
+
+/* What counts against the session's limit: all but the queue of closed ones. */
+static uint32_t handle_count(const struct lease *l)
+{
+	CHECK(HASH_COUNT(l->handles) >= l->closed_count);
+	return HASH_COUNT(l->handles) - l->closed_count;
+}
+
+static void forget_oldest_closed(struct lease *l)
+{
+	struct open_handle *h = l->closed_head;
+
+	l->closed_head = h->next_closed;
+	if (l->closed_head == NULL)
+		l->closed_tail = NULL;
+	l->closed_count--;
+	HASH_DEL(l->handles, h);
+	free(h);
+}
+
+void handle_close(struct lease *l, struct open_handle *h)
+{
+	CHECK(!h->closed && l->open_handles > 0);
+	h->closed = true;
+	l->open_handles--;
+	if (h->rebuilt)
+		return;
+	if (l->closed_tail != NULL)
+		l->closed_tail->next_closed = h;
+	else
+		l->closed_head = h;
+	l->closed_tail = h;
+	l->closed_count++;
+	if (l->closed_count > MASTER_CLOSED_REMEMBERED_MAX)
+		forget_oldest_closed(l);
 }
 
 static const char *uses_refused(uint32_t wanted)
@@ -48,8 +89,12 @@ enum error handle_lookup(struct master *m, struct lease *l, struct bytes token, 
 		return ERROR_HANDLE_INVALID;
 	}
 	h = handle_find(l, t.number);
-	if (h == NULL && t.epoch.n < m->epoch.n)
+	if (h == NULL && t.epoch.n < m->epoch.n) {
+		if (handle_count(l) >= MASTER_HANDLES_PER_SESSION_MAX)
+			return ERROR_RESOURCE_EXHAUSTED;
 		h = handle_insert(l, &t);
+		h->rebuilt = true;
+	}
 	if (h == NULL || h->closed || h->instance != t.instance)
 		return ERROR_HANDLE_CLOSED;
 	if ((h->uses & uses) != uses) {
@@ -90,7 +135,7 @@ enum error handle_add(struct master *m, struct lease *l, struct handle_id number
 	uint8_t *token;
 
 	if (h == NULL) {
-		if (HASH_COUNT(l->handles) >= MASTER_HANDLES_PER_SESSION_MAX)
+		if (handle_count(l) >= MASTER_HANDLES_PER_SESSION_MAX)
 			return ERROR_RESOURCE_EXHAUSTED;
 		handle_insert(l, &t);
 	} else if (h->closed || h->instance != instance || h->uses != uses) {
@@ -110,4 +155,6 @@ void handles_clear(struct lease *l)
 		HASH_DEL(l->handles, h);
 		free(h);
 	}
+	l->open_handles = l->closed_count = 0;
+	l->closed_head = l->closed_tail = NULL;
 }

@@ -6,7 +6,7 @@
 
 static int64_t answer_time(const struct lease *l)
 {
-	return l->deadline_ns - l->lease_ns / 1000 * MASTER_KEEPALIVE_LEFT_PER_MILLE;
+	return l->deadline_ns - l->granted_ns / 1000 * MASTER_KEEPALIVE_LEFT_PER_MILLE;
 }
 
 /*
@@ -20,10 +20,13 @@ void keepalive_answer(struct master *m, const struct moment *at, struct lease *l
 	struct reply r = {.kind = MESSAGE_KEEP_ALIVE, .epoch = m->epoch};
 
 	CHECK(c != NULL);
-	if (!l->expiry_proposed)
-		lease_extend(m, l);
+	if (lease_is_idle(m, l)) {
+		lease_end_idle(m, at, l);
+		return; /* answered when the session has ended */
+	}
+	lease_extend(m, at, l);
 	r.keep_alive.held_ns = at->now_ns - c->received_ns;
-	r.keep_alive.left_ns = l->expiry_proposed ? 0 : l->deadline_ns - m->session_now_ns;
+	r.keep_alive.left_ns = l->deadline_ns - m->session_now_ns;
 	r.keep_alive.failed_over = !l->contacted;
 	l->contacted = true;
 	reply_with(m, c->call, true, &r);
@@ -35,11 +38,6 @@ void keepalive_request(struct master *m, struct inbound *in)
 {
 	struct lease *l = in->lease;
 
-	if (l->expiry_proposed) {
-		/* Its end is on the way into the log: the answer follows from there. */
-		reply_error(m, in->call, MESSAGE_KEEP_ALIVE, ERROR_SESSION_EXPIRED, NULL);
-		return;
-	}
 	if (l->keepalive != NULL) {
 		/* The client came back on another connection; the older question is void. */
 		struct open_call *old = l->keepalive;
@@ -52,9 +50,16 @@ void keepalive_request(struct master *m, struct inbound *in)
 	if (in->stream.n != 0)
 		lease_bind_stream(m, l, in->stream);
 	l->keepalive = call_hold(m, in);
-	if (in->r->keep_alive.immediate || !l->contacted || answer_time(l) <= m->session_now_ns) {
-		keepalive_answer(m, in->at, l);
+	quiet_leave(m, l);
+	/* An end that is on its way into the log answers it; and should this mastership be over
+	 * before, then the next master may still know the session. */
+	if (l->expiry_proposed)
 		return;
-	}
-	timers_set(&m->timers, &l->answer, answer_time(l));
+	if (l->marked)
+		unmark_propose(m, in->at, l);
+	else if (in->r->keep_alive.immediate || !l->contacted ||
+		 answer_time(l) <= m->session_now_ns)
+		keepalive_answer(m, in->at, l);
+	else
+		timers_set(&m->timers, &l->answer, answer_time(l));
 }

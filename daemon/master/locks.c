@@ -293,12 +293,21 @@ void lock_delay_watch(struct master *m, uint64_t instance, int64_t delay_ns, str
 	lock_timer_add(m, &m->delays, TIMER_LOCK_DELAY, instance, began.n, delay_ns);
 }
 
-void lock_delay_unwatch(struct master *m, uint64_t instance, struct revision began)
+void lock_wait_unwatch(struct master *m, const struct effect *e)
 {
-	struct lock_timer *t = lock_timer_find(m->delays, instance, began.n);
+	struct lock_timer *t = lock_timer_find(m->waits, e->instance, e->ticket.n);
 
 	if (t != NULL)
-		lock_timer_drop(m, &m->delays, t);
+		lock_timer_drop(m, &m->waits, t);
+}
+
+/* A node that went took its delay along, and a second failed shared hold begins it anew. */
+static bool delay_runs(const struct master *m, const struct lock_timer *t)
+{
+	const struct node *n = cell_node(m->cell, t->instance);
+
+	return n != NULL && n->lock != NULL && n->lock->delay_ns > 0 &&
+	       n->lock->delay_began.n == t->revision;
 }
 
 /*
@@ -309,6 +318,7 @@ void lock_timer_fired(struct master *m, const struct moment *at, struct timer *t
 {
 	struct lock_timer *t = timer->owner;
 	struct entry e = {.guard_epoch = m->epoch};
+	bool needed = true;
 
 	if (timer->kind == TIMER_LOCK_WAIT) {
 		e.kind = ENTRY_CANCEL;
@@ -322,9 +332,11 @@ void lock_timer_fired(struct master *m, const struct moment *at, struct timer *t
 		e.kind = ENTRY_LOCK_DELAY_END;
 		e.lock_delay_end.instance = t->instance;
 		e.lock_delay_end.began.n = t->revision;
+		needed = delay_runs(m, t);
 		lock_timer_drop(m, &m->delays, t);
 	}
-	propose(m, at, &e);
+	if (needed)
+		propose(m, at, &e);
 }
 
 void lock_timers_clear(struct master *m)

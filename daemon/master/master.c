@@ -16,8 +16,12 @@ struct master *master_new(const struct master_config *config, const struct cell 
 		address->data = mem_dup(address->data, address->size);
 	}
 	m->cell = cell;
+	if (m->config.stretch_sessions == 0)
+		m->config.stretch_sessions = MASTER_STRETCH_SESSIONS;
 	m->retry.kind = TIMER_RETRY;
 	m->retry.owner = m;
+	m->mark.kind = TIMER_MARK;
+	m->mark.owner = m;
 	arena_init(&m->out.arena, OUTPUT_ARENA_MAX_BYTES);
 	return m;
 }
@@ -149,7 +153,7 @@ static void session_created(struct master *m, const struct open_call *c, const s
 	if (c->stream.n != 0)
 		lease_bind_stream(m, l, c->stream);
 	out.create_session.session = r->session;
-	out.create_session.lease_ns = l->lease_ns;
+	out.create_session.lease_ns = l->granted_ns;
 	reply_with(m, c->call, true, &out);
 }
 
@@ -203,7 +207,9 @@ static void create_session_request(struct master *m, struct inbound *in)
 				.host = r->create_session.host,
 				.command = r->create_session.command,
 				.pid = r->create_session.pid,
-				.lease_ns = lease == 0 ? MASTER_LEASE_DEFAULT_NS : lease,
+				.lease_ns = lease == 0 ? MASTER_LEASE_DEFAULT_NS
+						       : time_earlier(lease,
+								      MASTER_LEASE_ASKED_MAX_NS),
 				.caches = r->create_session.caches,
 			},
 	};
@@ -273,6 +279,9 @@ static bool session_resolve(struct master *m, struct inbound *in)
 		reply_error(m, in->call, r->kind, ERROR_SESSION_EXPIRED, NULL);
 		return false;
 	}
+	in->lease->heard_ns = m->session_now_ns;
+	if (r->kind != MESSAGE_KEEP_ALIVE)
+		in->lease->called_ns = m->session_now_ns;
 	if (r->kind != MESSAGE_KEEP_ALIVE && r->epoch.n != 0 && r->epoch.n != m->epoch.n) {
 		struct reply out = {
 			.kind = r->kind,
@@ -332,6 +341,9 @@ void master_tick(struct master *m, const struct moment *at)
 		case TIMER_RETRY:
 			retry_now(m, at);
 			break;
+		case TIMER_MARK:
+			marks_due(m, at);
+			break;
 		default:
 			lock_timer_fired(m, at, t);
 			break;
@@ -361,23 +373,58 @@ void master_counters(const struct master *m, struct master_counters *ret_counter
 	*ret_counters = c;
 }
 
+static const char *lease_invariants(const struct master *m, const struct lease *l)
+{
+	const struct session *s = cell_session(m->cell, (struct session_id){l->session});
+
+	if (s == NULL)
+		return "M4: a lease without a session";
+	if (l->expiry_proposed && l->expiry.position != 0)
+		return "M2: a session whose expiry is proposed has a deadline again";
+	if (!l->expiry_proposed && !l->unmark_proposed && l->expiry.position == 0)
+		return "M2: a session without a deadline";
+	if (s->mark_left_ns >= 0 && !l->marked)
+		return "M5: a mark in the log that the lease does not know of";
+	if (l->quiet != (l->keepalive == NULL))
+		return "M5: a session without a KeepAlive that is not in the list of those";
+	if (l->keepalive != NULL && l->answer.position == 0 && !l->expiry_proposed &&
+	    !l->unmark_proposed)
+		return "M1: a KeepAlive that nothing will answer";
+	return NULL;
+}
+
+/* Every open call is in one place from which it will be answered. */
+static const char *call_invariants(const struct master *m)
+{
+	const struct lease *l, *next;
+	uint32_t places = m->find_count + HASH_CNT(by_origin, m->pending);
+
+	HASH_ITER(hh, m->leases, l, next) {
+		places += l->keepalive != NULL ? 1 : 0;
+		for (const struct open_call *c = l->waits; c != NULL; c = c->next_held)
+			places++;
+	}
+	return places == m->call_count ? NULL : "M1: an open call that nothing will answer";
+}
+
 const char *master_invariants(const struct master *m)
 {
 	const struct lease *l, *next;
-	uint32_t sessions = 0;
+	const char *broken = call_invariants(m);
 
+	if (broken != NULL)
+		return broken;
 	if (!m->serving)
-		return m->leases == NULL && m->pending == NULL
+		return m->leases == NULL && m->pending == NULL && m->timers.count == 0 &&
+				       m->retry_count == 0 && m->quiet == NULL
 			       ? NULL
-			       : "M3: leases or pending calls without a mastership";
+			       : "M3: something is left of a mastership";
 	HASH_ITER(hh, m->leases, l, next) {
-		sessions++;
-		if (cell_session(m->cell, (struct session_id){l->session}) == NULL)
-			return "M4: a lease without a session";
-		if (l->expiry_proposed && l->expiry.position != 0)
-			return "M2: a session whose expiry is proposed has a deadline again";
+		broken = lease_invariants(m, l);
+		if (broken != NULL)
+			return broken;
 	}
-	if (sessions != cell_session_count(m->cell))
+	if (HASH_COUNT(m->leases) != cell_session_count(m->cell))
 		return "M4: a session without a lease";
 	return NULL;
 }

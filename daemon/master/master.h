@@ -19,6 +19,38 @@
  *   M2  a session whose expiry is proposed is never extended
  *   M3  when it does not serve it holds no pending calls, leases or handles
  *   M4  every lease belongs to a session of the cell, and every session of the cell has one
+ *   M5  a session is extended only while no mark of it is in the log or on its way there
+ *
+ * Sessions of the dead under repeated failovers (lease_reset_by_failover). A new master that knew
+ * nothing better would give each session its whole lease again. So the master marks sessions: every
+ * MASTER_MARK_EVERY_NS it logs what those have left that hold no KeepAlive and sent nothing for
+ * MASTER_SILENT_NS; a healthy cell logs nothing. A new master starts them from their mark. A
+ * session that comes back is extended once the entry that removes its mark is applied; until then
+ * its KeepAlive is held, and it does not expire. What a mastership that ends has counted of a
+ * lease and not logged is at most MASTER_SILENT_NS + MASTER_MARK_EVERY_NS and the time that an
+ * entry takes, and the session clock stands still while there is no master. Thus a session ends,
+ * from the last KeepAlive that was answered to it, however often the master changes, within
+ *
+ *   lease + failovers * (MASTER_SILENT_NS + MASTER_MARK_EVERY_NS + one entry + time without master)
+ *
+ * and with a lease of 12 s and masters that each stay longer than 5 s within about 17 s of their
+ * service. A KeepAlive held for a host that vanished without closing its connection may still be
+ * answered, once, before that count begins.
+ *
+ * Leases under load. Beyond `stretch_sessions` sessions, leases of at least the default grow in
+ * proportion, up to the cell's longest; shorter ones were asked for with a purpose, and stay. The
+ * first that is stretched waits for an ENTRY_LEASE_RAISE to the longest of all, and nobody is given
+ * just that at his request: so where the cell's longest is CELL_SESSION_LEASE_MAX_NS, and only
+ * there, a new master counts on stretched leases.
+ *
+ * Idle sessions end after MASTER_IDLE_NS without a call but KeepAlive, when they have no handle
+ * open, hold and await nothing, and cache nothing: at their next KeepAlive answer, by an entry. The
+ * client hears SESSION_ENDED, and makes a new session when it needs one again. A session that is
+ * older than the mastership may have handles that it did not use since, and stays.
+ *
+ * A lock-delay that runs when the master changes begins anew with the next one, since time is not
+ * in the log. That is safe: the delay is the least time that a failed holder's lock stays
+ * claimed, never the most. It ends at most one whole delay (60 s) after the last failover.
  *
  * Replies marked `needs_lease` read state or extend a lease: the host takes the time anew after
  * the call and sends them only if the master lease still runs (read, then check; section 3).
@@ -33,10 +65,18 @@
  * and session ends are never refused. */
 #define MASTER_SESSIONS_MAX 200000
 #define MASTER_HANDLES_PER_SESSION_MAX 10000
+/* Closed numbers of this epoch that are told from new ones, in each session. */
+#define MASTER_CLOSED_REMEMBERED_MAX 256
 #define MASTER_PENDING_MAX 20000
 #define MASTER_HELD_MAX 400000
 
 #define MASTER_LEASE_DEFAULT_NS (12 * NS_PER_S)
+/* The most that a client gets at its request; see "Leases under load". */
+#define MASTER_LEASE_ASKED_MAX_NS (CELL_SESSION_LEASE_MAX_NS - NS_PER_MS)
+#define MASTER_STRETCH_SESSIONS 20000
+#define MASTER_MARK_EVERY_NS (3 * NS_PER_S)
+#define MASTER_SILENT_NS (2 * NS_PER_S)
+#define MASTER_IDLE_NS (60 * NS_PER_S)
 /* A KeepAlive is answered when so much of its session's lease is left: 5 of 12. */
 #define MASTER_KEEPALIVE_LEFT_PER_MILLE 417
 #define MASTER_FIND_HOLD_MAX_NS (10 * NS_PER_S)
@@ -88,6 +128,7 @@ struct master_server {
 
 struct master_config {
 	struct replica_id self;
+	uint32_t stretch_sessions; /* more make leases longer; 0: MASTER_STRETCH_SESSIONS */
 	uint32_t server_count;
 	struct master_server servers[MEMBERS_MAX];
 };
@@ -119,7 +160,8 @@ void master_applied(struct master *m, const struct moment *at, const struct entr
 		    const struct outcome *outcome);
 
 /* The log refused the proposal: its call is answered with `error`; what nobody asked for (an
- * expiry, the end of a wait or a lock-delay) is proposed again a little later. */
+ * expiry, the end of a wait or a lock-delay), and what is never refused for want of room (Release,
+ * Cancel, session ends), is proposed again a little later. */
 void master_proposal_refused(struct master *m, const struct moment *at, const struct entry *e,
 			     enum error error);
 

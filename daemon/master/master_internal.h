@@ -4,7 +4,9 @@
  *   master.c     life, dispatch of requests, checks that all share
  *   output.c     replies, pushes and proposals that gather during a call
  *   pending.c    open calls: pending on a proposal, or held for an event
+ *   streams.c    which calls and which session a stream carries
  *   leases.c     sessions' leases, the session clock, expiry
+ *   marks.c      what silent sessions have left, in the log
  *   keepalive.c  KeepAlive
  *   handles.c    handle tokens and the table of open ones
  *   nodes.c      open, close, contents, listings
@@ -27,6 +29,7 @@
 #define uthash_malloc(size) mem_alloc(size)
 #define uthash_fatal(message) check_failed(__FILE__, __LINE__, (message))
 #include <uthash.h>
+#include <utlist.h>
 
 #define OUTPUT_ARENA_MAX_BYTES ((size_t)64 << 20)
 #define RETRY_AFTER_NS (100 * NS_PER_MS)
@@ -38,6 +41,7 @@ enum timer_kind {
 	TIMER_LOCK_WAIT,        /* owner: struct lock_timer: a waiter's deadline */
 	TIMER_LOCK_DELAY,       /* owner: struct lock_timer */
 	TIMER_RETRY,            /* owner: struct master: refused proposals of its own */
+	TIMER_MARK,             /* owner: struct master */
 };
 
 struct open_handle {
@@ -45,7 +49,9 @@ struct open_handle {
 	uint64_t instance;
 	uint32_t uses;
 	uint32_t event_mask;
-	bool closed; /* remembered: a token of an older epoch must not be rebuilt */
+	bool rebuilt; /* from a token of an older epoch: once closed, remembered to the end */
+	bool closed;
+	struct open_handle *next_closed; /* not rebuilt: the next to forget */
 	UT_hash_handle hh;
 };
 
@@ -71,26 +77,45 @@ struct open_call {
 	uint32_t claim_count;
 	struct multi_claim *claims; /* MULTI: what it acquires; owned */
 	struct timer timer;
-	struct open_call *next_held; /* of the same session, or of the FindMaster list */
+	struct open_call *next_held;   /* of the same session, or of the FindMaster list */
+	struct open_call *prev, *next; /* of the same stream, while there is one */
 	UT_hash_handle by_call;
 	UT_hash_handle by_origin;
 };
 
 /* The volatile half of a session. */
 struct lease {
-	uint64_t session; /* key */
-	int64_t lease_ns;
-	int64_t deadline_ns; /* session clock */
-	bool expiry_proposed;
-	bool contacted; /* has heard from this master */
+	uint64_t session;     /* key */
+	int64_t lease_ns;     /* that it was created with */
+	int64_t granted_ns;   /* from the last extension to the deadline */
+	int64_t deadline_ns;  /* this and the following: session clock */
+	int64_t heard_ns;     /* when something arrived last, or a KeepAlive ceased to be held */
+	int64_t called_ns;    /* when something but a KeepAlive arrived last */
+	bool expiry_proposed; /* or another end that the master decided on */
+	bool contacted;       /* has heard from this master */
+	bool newborn;         /* created in this mastership, which thus knows all its handles */
+	bool marked;          /* a mark may be in the log: see marks.c */
+	bool unmark_proposed;
+	bool quiet; /* no KeepAlive is held: in the list of those */
+	struct lease *prev, *next;
 	struct stream_id stream;
 	struct timer expiry;
 	struct timer answer;
 	struct open_call *keepalive; /* held */
 	struct open_call *waits;     /* held, a list */
 	struct open_handle *handles; /* hash, owned */
+	uint32_t open_handles;
+	uint32_t closed_count; /* of the queue of closed ones */
+	struct open_handle *closed_head, *closed_tail;
 	UT_hash_handle hh;
-	UT_hash_handle by_stream;
+};
+
+/* Exists while a call of it is open or a session is bound to it. */
+struct stream {
+	uint64_t id; /* key */
+	struct lease *lease;
+	struct open_call *calls; /* a list */
+	UT_hash_handle hh;
 };
 
 /* The deadline of a waiter, or the end of a lock-delay. */
@@ -126,12 +151,15 @@ struct master {
 	struct open_call *pending; /* by origin, owned */
 	struct open_call *finding; /* held FindMaster questions, a list */
 	struct lease *leases;
-	struct lease *streams; /* the same objects by stream */
+	struct lease *quiet; /* the same objects, a list */
+	struct stream *streams;
 	struct lock_timer *waits;
 	struct lock_timer *delays;
 	uint32_t retry_count;
 	struct entry *retries; /* owned */
 	struct timer retry;
+	struct timer mark;
+	bool raise_proposed;
 
 	struct {
 		uint32_t reply_count, reply_capacity;
@@ -179,19 +207,35 @@ struct open_call *call_pending(struct master *m, uint64_t origin_number);
 /* Unregisters and frees; the caller has answered it. */
 void call_done(struct master *m, struct open_call *c);
 void calls_refuse_all(struct master *m);
-void retry_later(struct master *m, const struct entry *e);
 void retry_now(struct master *m, const struct moment *at);
 void retries_clear(struct master *m);
+
+/* ---- streams.c */
+void stream_add_call(struct master *m, struct open_call *c);
+void stream_remove_call(struct master *m, struct open_call *c);
+/* Pushes for the session go to this stream from now on; 0: to none. */
+void lease_bind_stream(struct master *m, struct lease *l, struct stream_id stream);
 
 /* ---- leases.c */
 void session_clock_advance(struct master *m, const struct moment *at);
 struct lease *lease_find(struct master *m, struct session_id id);
-struct lease *lease_add(struct master *m, const struct session *s);
+/* In a new mastership, or for a session that was created just now. */
+struct lease *lease_add(struct master *m, const struct moment *at, const struct session *s,
+			bool newborn);
 void lease_remove(struct master *m, struct lease *l);
-void lease_extend(struct master *m, struct lease *l);
-void lease_bind_stream(struct master *m, struct lease *l, struct stream_id stream);
+void lease_extend(struct master *m, const struct moment *at, struct lease *l);
 void lease_expire(struct master *m, const struct moment *at, struct lease *l);
+bool lease_is_idle(const struct master *m, const struct lease *l);
+void lease_end_idle(struct master *m, const struct moment *at, struct lease *l);
 void lease_drop_held(struct master *m, struct lease *l, struct open_call *c);
+
+/* ---- marks.c */
+void quiet_enter(struct master *m, struct lease *l);
+void quiet_leave(struct master *m, struct lease *l);
+void marks_due(struct master *m, const struct moment *at);
+void unmark_propose(struct master *m, const struct moment *at, struct lease *l);
+void unmark_applied(struct master *m, const struct moment *at, const struct entry *e,
+		    const struct result *r);
 
 /* ---- keepalive.c */
 void keepalive_request(struct master *m, struct inbound *in);
@@ -209,6 +253,7 @@ struct open_handle *handle_find(struct lease *l, struct handle_id number);
 MUST_USE enum error handle_add(struct master *m, struct lease *l, struct handle_id number,
 			       uint64_t instance, uint32_t uses, uint32_t event_mask,
 			       struct bytes *ret_token);
+void handle_close(struct lease *l, struct open_handle *h);
 void handles_clear(struct lease *l);
 
 /* ---- nodes.c */
@@ -233,8 +278,8 @@ void check_sequencer_request(struct master *m, struct inbound *in);
 void lock_granted(struct master *m, const struct effect *e);
 void lock_wait_ended(struct master *m, const struct effect *e);
 void lock_wait_watch(struct master *m, uint64_t instance, const struct lock_waiter *w);
+void lock_wait_unwatch(struct master *m, const struct effect *e);
 void lock_delay_watch(struct master *m, uint64_t instance, int64_t delay_ns, struct revision began);
-void lock_delay_unwatch(struct master *m, uint64_t instance, struct revision began);
 void lock_timer_fired(struct master *m, const struct moment *at, struct timer *t);
 void lock_timers_clear(struct master *m);
 

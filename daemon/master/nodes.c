@@ -208,7 +208,9 @@ static bool opened_again(const struct lease *l, const struct open_handle *h)
 
 /*
  * Close releases the handle's lock, leaves its queue, and gives up an ephemeral node; what of it
- * needs the log is proposed, and the answer waits for the last of it.
+ * needs the log is proposed, and the answer waits for the last of it. After a failover, handles
+ * that the session has not used since do not count: as in the paper (2.9, step 9), who has an
+ * ephemeral node open twice uses each handle again at the new master.
  */
 void close_request(struct master *m, struct inbound *in)
 {
@@ -221,7 +223,7 @@ void close_request(struct master *m, struct inbound *in)
 		return;
 	number = (struct handle_id){in->handle->number};
 	instance = in->handle->instance;
-	in->handle->closed = true;
+	handle_close(in->lease, in->handle);
 	if (in->node == NULL) {
 		reply_with(m, in->call, false, &ok);
 		return;
