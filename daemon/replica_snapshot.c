@@ -236,7 +236,7 @@ void replica_snapshot_asked(struct replica *r, struct peer *p,
 		.snapshot = {.id = q->id, .offset = q->offset},
 	};
 
-	/* It asks again, or somebody else. A state that differs from the log's digest is nobody's. */
+	/* It asks again, or somebody else. A state that differs from the digest is nobody's. */
 	if (p->snapshot_reading || r->diverged || r->storage != ERROR_OK ||
 	    paxos_role(r->paxos) == PAXOS_LOST)
 		return;

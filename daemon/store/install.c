@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define INSTALL_KEY "install"
 
@@ -113,7 +114,7 @@ enum error install_swap(struct store *s, char **ret_trouble)
 	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]) && e == ERROR_OK; i++) {
 		char *path = store_path(s->directory, beside[i]);
 
-		if (remove(path) != 0 && errno != ENOENT) {
+		if (unlink(path) != 0 && errno != ENOENT) {
 			*ret_trouble = sentence("cannot remove %s: %s", path, strerror(errno));
 			e = ERROR_STORAGE_IO;
 		}
@@ -182,7 +183,7 @@ enum error install_finish(struct store *s, char **ret_trouble)
 	struct log_tail tail = s->log.tail;
 	int rc;
 
-	/* A later state, after an install that log.db has forgotten to be finished, does as well. */
+	/* A later state does as well: then it is the end of the install that log.db forgot. */
 	if (s->state.mark.slot.n < s->install.slot.n) {
 		*ret_trouble = sentence("log.db recorded the install of a snapshot of slot %llu, "
 					"but state.db holds slot %llu",
