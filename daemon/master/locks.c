@@ -122,12 +122,11 @@ void wait_timeout(struct master *m, struct open_call *c)
 	call_done(m, c);
 }
 
-/* Answers the held Wait calls on a ticket, and pushes the same on the session's stream. */
-static void ticket_news(struct master *m, const struct effect *e, const struct wire_grant *grant,
-			enum error error)
+/* Answers the held Wait calls on a ticket. */
+static void waits_answer(struct master *m, const struct effect *e, const struct wire_grant *grant,
+			 enum error error)
 {
 	struct lease *l = lease_find(m, e->session);
-	struct reply push = {.kind = MESSAGE_WAIT_ENDED, .error = error};
 
 	if (l == NULL)
 		return;
@@ -137,12 +136,26 @@ static void ticket_news(struct master *m, const struct effect *e, const struct w
 		next = c->next_held;
 		if (c->ticket != e->ticket.n)
 			continue;
+		if (error == ERROR_RESOURCE_EXHAUSTED)
+			out.retry_after_ns = RETRY_AFTER_NS;
 		if (grant != NULL)
 			out.wait.grant = *grant;
 		reply_with(m, c->call, false, &out);
 		lease_drop_held(m, l, c);
 		call_done(m, c);
 	}
+}
+
+/* The same, and it is pushed on the session's stream. */
+static void ticket_news(struct master *m, const struct effect *e, const struct wire_grant *grant,
+			enum error error)
+{
+	struct lease *l = lease_find(m, e->session);
+	struct reply push = {.kind = MESSAGE_WAIT_ENDED, .error = error};
+
+	waits_answer(m, e, grant, error);
+	if (l == NULL)
+		return;
 	push.wait_ended.ticket = e->ticket.n;
 	push.wait_ended.handle_number = e->handle;
 	if (grant != NULL)
@@ -150,10 +163,20 @@ static void ticket_news(struct master *m, const struct effect *e, const struct w
 	push_to(m, l->stream, &push);
 }
 
+/*
+ * One entry may let in a hundred thousand shared waiters, each with a sequencer as long as its
+ * path. Beyond what the output holds nothing is pushed, and held calls are told to ask again: the
+ * grant stands in the cell, and the next Wait is answered with it.
+ */
 void lock_granted(struct master *m, const struct effect *e)
 {
-	struct wire_grant g = grant_of(m, e->instance, e->mode, e->grant, e->token,
-				       e->lock_generation);
+	struct wire_grant g;
+
+	if (output_is_full(m)) {
+		waits_answer(m, e, NULL, ERROR_RESOURCE_EXHAUSTED);
+		return;
+	}
+	g = grant_of(m, e->instance, e->mode, e->grant, e->token, e->lock_generation);
 
 	ticket_news(m, e, &g, ERROR_OK);
 }
@@ -215,28 +238,68 @@ void release_request(struct master *m, struct inbound *in)
 	propose_for(m, in, &e);
 }
 
+/* ---- sequencers ---------------------------------------------------------------------------- */
+
+/* INVALID_ARGUMENT for what is none; SEQUENCER_INVALID when its grant stands no more. */
+static enum error sequencer_judge(const struct master *m, struct bytes text, struct sequencer *s)
+{
+	const char *why = NULL;
+	struct bytes cell, inner;
+
+	if (sequencer_parse(text, s) != ERROR_OK ||
+	    path_parse(s->path, &cell, &inner, &why) != ERROR_OK)
+		return ERROR_INVALID_ARGUMENT;
+	if (!bytes_equal(cell, cell_meta(m->cell)->name))
+		return ERROR_SEQUENCER_INVALID;
+	return cell_check_grant(m->cell, s->instance,
+				s->mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
+				(struct grant){{s->revision}, s->index},
+				(struct revision){s->fencing_token}) == ERROR_OK
+		       ? ERROR_OK
+		       : ERROR_SEQUENCER_INVALID;
+}
+
 void check_sequencer_request(struct master *m, struct inbound *in)
 {
 	struct reply r = {.kind = MESSAGE_CHECK_SEQUENCER};
-	const char *why = NULL;
 	struct sequencer s;
-	struct bytes cell, inner;
+	enum error e = sequencer_judge(m, in->r->check_sequencer.sequencer, &s);
 
-	if (sequencer_parse(in->r->check_sequencer.sequencer, &s) != ERROR_OK ||
-	    path_parse(s.path, &cell, &inner, &why) != ERROR_OK) {
-		reply_error(m, in->call, r.kind, ERROR_INVALID_ARGUMENT, "this is not a sequencer");
+	if (e == ERROR_INVALID_ARGUMENT) {
+		reply_error(m, in->call, r.kind, e, "this is not a sequencer");
 		return;
 	}
 	r.check_sequencer.path = output_copy(m, s.path);
 	r.check_sequencer.mode = s.mode;
 	r.check_sequencer.fencing_token = s.fencing_token;
-	r.check_sequencer.valid = bytes_equal(cell, cell_meta(m->cell)->name) &&
-				  cell_check_grant(m->cell, s.instance,
-						   s.mode == WIRE_LOCK_SHARED ? LOCK_SHARED
-									      : LOCK_EXCLUSIVE,
-						   (struct grant){{s.revision}, s.index},
-						   (struct revision){s.fencing_token}) == ERROR_OK;
+	r.check_sequencer.valid = e == ERROR_OK;
 	reply_with(m, in->call, true, &r);
+}
+
+/*
+ * SetSequencer: a call that brings a sequencer fails unless its grant stands (Chubby 2.4). It is
+ * checked on arrival; what must not happen once the grant is gone, not even in the moment that the
+ * log takes, is a multi with a guard of the token. What was done already is not judged again.
+ */
+bool sequencer_guards(struct master *m, struct inbound *in)
+{
+	const struct request *r = in->r;
+	struct sequencer s;
+	struct result done;
+	enum error e;
+
+	if (r->guard_sequencer.size == 0 || r->kind == MESSAGE_KEEP_ALIVE ||
+	    r->kind == MESSAGE_END_SESSION || r->kind == MESSAGE_CLOSE)
+		return true;
+	if (r->number != 0 && cell_stored_result(m->cell, r->session, r->number,
+						 r->lowest_unanswered, &done) == ERROR_OK)
+		return true;
+	e = sequencer_judge(m, r->guard_sequencer, &s);
+	if (e == ERROR_OK)
+		return true;
+	reply_error(m, in->call, r->kind, ERROR_SEQUENCER_INVALID,
+		    e == ERROR_INVALID_ARGUMENT ? "this is not a sequencer" : NULL);
+	return false;
 }
 
 /* ---- clocks of waits and lock-delays ------------------------------------------------------- */

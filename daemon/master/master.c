@@ -315,7 +315,7 @@ void master_request(struct master *m, const struct moment *at, struct call_id ca
 		return;
 	if (h->handle == NULL)
 		reply_error(m, call, r->kind, ERROR_UNIMPLEMENTED, NULL);
-	else if (!h->in_session || session_resolve(m, &in))
+	else if (!h->in_session || (session_resolve(m, &in) && sequencer_guards(m, &in)))
 		h->handle(m, &in);
 }
 

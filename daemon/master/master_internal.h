@@ -192,6 +192,8 @@ void push_to(struct master *m, struct stream_id stream, const struct reply *r);
 /* Fills in origin and wall time, queues the entry, returns its origin number. */
 uint64_t propose(struct master *m, const struct moment *at, struct entry *e);
 void *output_alloc(struct master *m, size_t size);
+/* Half of what it can hold is used: what can be asked for again, is left out. */
+bool output_is_full(const struct master *m);
 struct bytes output_copy(struct master *m, struct bytes b);
 struct bytes output_path(struct master *m, struct bytes inner);
 struct wire_stat stat_of(const struct node *n);
@@ -275,6 +277,8 @@ void cancel_request(struct master *m, struct inbound *in);
 void cancel_applied(struct master *m, const struct open_call *c, const struct result *r);
 void release_request(struct master *m, struct inbound *in);
 void check_sequencer_request(struct master *m, struct inbound *in);
+/* Whether the request brings no sequencer, or one that stands; else the call is answered. */
+bool sequencer_guards(struct master *m, struct inbound *in);
 void lock_granted(struct master *m, const struct effect *e);
 void lock_wait_ended(struct master *m, const struct effect *e);
 void lock_wait_watch(struct master *m, uint64_t instance, const struct lock_waiter *w);

@@ -55,11 +55,16 @@ uint64_t propose(struct master *m, const struct moment *at, struct entry *e)
 	return e->origin_number;
 }
 
+bool output_is_full(const struct master *m)
+{
+	return m->out.arena.used_bytes > m->out.arena.max_bytes / 2;
+}
+
 void *output_alloc(struct master *m, size_t size)
 {
 	void *p = arena_alloc(&m->out.arena, size == 0 ? 1 : size);
 
-	/* Replies are paged below this bound; reaching it is a mistake of ours. */
+	/* Replies are paged below this bound, and grants in masses stop at half of it. */
 	CHECK(p != NULL);
 	return p;
 }
