@@ -22,12 +22,16 @@
 /* What nobody asked for during this time is removed. */
 #define UNUSED_NS (30 * NS_PER_S)
 
+/* For so long at most the log waits for whoever reads the image slowly. */
+#define HOLD_LOG_NS (300 * NS_PER_S)
+
 /* ---- the worker's side ---------------------------------------------------------------------- */
 
 /* What the worker owns; no other thread touches it. */
 struct work {
 	struct store_image *image;
 	uint64_t image_id;
+	int64_t image_made_ns;
 	int64_t image_used_ns;
 	struct store_receipt *receipt;
 	uint64_t receipt_id;
@@ -56,6 +60,7 @@ static enum error make_image(struct replica *r, struct work *w, char **ret_troub
 	e = store_image_make(r->store, &w->image, ret_trouble);
 	if (e == ERROR_OK)
 		clock_random_bytes(&w->image_id, sizeof(w->image_id));
+	w->image_made_ns = clock_now_ns();
 	return e;
 }
 
@@ -127,6 +132,8 @@ static void drop_unused(struct work *w)
 {
 	int64_t now_ns = clock_now_ns();
 
+	if (w->image != NULL && now_ns - w->image_made_ns > HOLD_LOG_NS)
+		store_image_let_log_go(w->image);
 	if (w->image != NULL && now_ns - w->image_used_ns > UNUSED_NS) {
 		store_image_free(w->image);
 		w->image = NULL;
@@ -171,6 +178,7 @@ static void *worker_main(void *argument)
 		s->job_count--;
 		memmove(s->jobs, s->jobs + 1, s->job_count * sizeof(job));
 		pthread_mutex_unlock(&s->mutex);
+		drop_unused(&w); /* however busy it is */
 		if (job.serve)
 			serve(r, &w, &job);
 		else

@@ -15,7 +15,8 @@
 #define CHECKSUM_BLOCK_BYTES 65536u
 
 struct store_image {
-	int fd; /* owned; the file has no name any more */
+	struct store *store; /* outlives it */
+	int fd;              /* owned; the file has no name any more */
 	struct store_snapshot about;
 };
 
@@ -133,6 +134,29 @@ static enum error take_copy(struct store *s, struct store_image *image, char **r
 	return e;
 }
 
+/* Before the copy: its slot cannot be older than what is durable now. */
+static void hold_log(struct store *s)
+{
+	struct store_shared *sh = &s->shared;
+
+	pthread_mutex_lock(&sh->mutex);
+	CHECK(!sh->held);
+	sh->held = true;
+	sh->hold = sh->state_slot;
+	pthread_mutex_unlock(&sh->mutex);
+}
+
+void store_image_let_log_go(struct store_image *image)
+{
+	struct store_shared *sh = &image->store->shared;
+
+	pthread_mutex_lock(&sh->mutex);
+	sh->held = false;
+	if (sh->log_sleeps)
+		pthread_cond_signal(&sh->log_wake); /* there may be something to trim */
+	pthread_mutex_unlock(&sh->mutex);
+}
+
 enum error store_image_make(struct store *s, struct store_image **ret_image, char **ret_trouble)
 {
 	struct store_image *image;
@@ -144,7 +168,9 @@ enum error store_image_make(struct store *s, struct store_image **ret_image, cha
 		return ERROR_STORAGE_CORRUPT;
 	}
 	image = mem_zalloc(sizeof(*image));
+	image->store = s;
 	image->fd = -1;
+	hold_log(s);
 	e = copy_state(s, &mark, ret_trouble);
 	if (e == ERROR_OK)
 		e = take_copy(s, image, ret_trouble);
@@ -195,6 +221,7 @@ void store_image_free(struct store_image *image)
 {
 	if (image == NULL)
 		return;
+	store_image_let_log_go(image);
 	if (image->fd >= 0)
 		close(image->fd);
 	free(image);

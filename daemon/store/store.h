@@ -169,7 +169,12 @@ struct store_snapshot {
 };
 
 struct store_image;
-/* Copies what state.db holds now. STORAGE_FULL, STORAGE_IO, STORAGE_CORRUPT (no state to copy). */
+/*
+ * Copies what state.db holds now. From then on the log is trimmed no further than to the image's
+ * slot, so that snapshot and log meet when the receiver asks for the rest; until the image is
+ * freed, or until the caller finds that it has been held for long enough. One image at a time.
+ * STORAGE_FULL, STORAGE_IO, STORAGE_CORRUPT (no state to copy).
+ */
 MUST_USE enum error store_image_make(struct store *s, struct store_image **ret_image,
 				     char **ret_trouble);
 const struct store_snapshot *store_image_about(const struct store_image *image);
@@ -177,6 +182,7 @@ const struct store_snapshot *store_image_about(const struct store_image *image);
  * it, STORAGE_IO. */
 MUST_USE enum error store_image_read(const struct store_image *image, uint64_t offset, size_t size,
 				     struct buffer *ret_data);
+void store_image_let_log_go(struct store_image *image);
 void store_image_free(struct store_image *image);
 
 struct store_receipt;

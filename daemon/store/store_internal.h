@@ -314,6 +314,8 @@ struct store_shared {
 	struct slot synced;            /* newest slot or trim point that log.db has synced */
 	struct state_save *save; /* queued or under way; content belongs to the state thread */
 	struct slot state_slot;
+	bool held; /* an image holds the log: it is not trimmed beyond `hold` */
+	struct slot hold;
 	enum checkpoint_step checkpoint;
 	struct store_counters counters;
 };

@@ -13,17 +13,23 @@
 
 struct log_work {
 	struct queued_write *batch;
-	struct slot state_slot;
+	struct slot trim_limit;
 	bool trim;
 	bool vetted;
 	bool leave;
 };
 
+/* Up to where the log may be trimmed. Under the mutex. */
+static struct slot trim_limit(const struct store_shared *sh)
+{
+	return sh->held && sh->hold.n < sh->state_slot.n ? sh->hold : sh->state_slot;
+}
+
 static bool log_idle(const struct store *s)
 {
 	const struct store_shared *sh = &s->shared;
 
-	return sh->queue == NULL && !sh->closing && !sh->failed && !trim_due(s, sh->state_slot);
+	return sh->queue == NULL && !sh->closing && !sh->failed && !trim_due(s, trim_limit(sh));
 }
 
 static struct log_work take_work(struct store *s)
@@ -42,8 +48,8 @@ static struct log_work take_work(struct store *s)
 		sh->batch = work.batch = sh->queue;
 		sh->queue = NULL;
 		sh->queue_end = &sh->queue;
-		work.state_slot = sh->state_slot;
-		work.trim = trim_due(s, sh->state_slot);
+		work.trim_limit = trim_limit(sh);
+		work.trim = trim_due(s, work.trim_limit);
 		work.vetted = sh->vetted;
 	}
 	pthread_mutex_unlock(&sh->mutex);
@@ -64,7 +70,7 @@ static int put_batch(struct store *s, const struct log_work *work, struct log_ba
 	int rc = SQLITE_OK;
 
 	if (work->trim)
-		rc = trim_some(s, work->state_slot, &b->tail);
+		rc = trim_some(s, work->trim_limit, &b->tail);
 	for (const struct queued_write *q = work->batch; q != NULL && rc == SQLITE_OK;
 	     q = q->next) {
 		CHECK(!ballot_less(q->durable.promised, b->durable.promised));

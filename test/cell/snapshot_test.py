@@ -1,6 +1,7 @@
 """A replica that was away beyond the trimmed log comes back by snapshot while the others serve."""
 import os
 import random
+import re
 import tempfile
 import time
 
@@ -9,6 +10,8 @@ import cell as cells
 FILES = int(os.environ.get("CHUBBY_TEST_FILES", "100"))
 FILE_BYTES = 100 << 10
 COMMANDS = int(os.environ.get("CHUBBY_TEST_COMMANDS", "10000"))
+KILLS = int(os.environ.get("CHUBBY_TEST_KILLS", "6"))
+FETCHING = "fetching a snapshot"
 # An early trim, so that a short absence is long enough.
 OPTIONS = ("--keep-slots", "2000")
 
@@ -82,5 +85,75 @@ def under_load():
         c.wait_alike()
 
 
+def part_bytes(c, replica):
+    try:
+        return os.stat(os.path.join(c.data, str(replica), "snapshot.part")).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def is_ready(c, replica):
+    return os.path.exists(os.path.join(c.data, str(replica), "snapshot.ready"))
+
+
+def kill_receiver():
+    """the receiver is killed at random moments, again and again: it still comes back"""
+    rng = random.Random()
+    with cells.Cell(options=OPTIONS) as c:
+        c.chubby("put", "/ls/local/a", "1")
+        victim = c.master() % 5 + 1
+        leave_behind(c, victim)
+        target = newest(c)
+        traffic = [c.worker(i, 600) for i in (2, 3)]
+        began = time.monotonic()
+        c.allow_restarts()
+        within = begun = 0
+        for k in range(KILLS):
+            # Somewhere in the transfer, and last as soon as all of it is there.
+            bytes_there = rng.randrange(1, FILES * FILE_BYTES) if k < KILLS - 1 else 1 << 40
+            cells.wait_for("another transfer", lambda: begun < count(c, victim, FETCHING), 30,
+                           0.0005)
+            cells.wait_for("its piece", lambda: part_bytes(c, victim) >= bytes_there or
+                           is_ready(c, victim), 30, 0.0005)
+            begun = count(c, victim, FETCHING)
+            within += not is_ready(c, victim)
+            c.kill(victim)
+        back(c, victim, target)
+        for w in traffic:
+            w.terminate()
+        cells.finish(traffic)
+        assert within >= KILLS - 2, f"only {within} of {KILLS} kills during the transfer"
+        print(f"     killed {KILLS} times, {within} of them during the transfer, in "
+              f"{time.monotonic() - began:.1f} s")
+        c.wait_alike()
+        left = [f for f in os.listdir(os.path.join(c.data, str(victim))) if "snapshot" in f]
+        assert not left, left
+
+
+def kill_sender():
+    """the sender is killed during the transfer and stays away: another one serves"""
+    with cells.Cell(options=OPTIONS) as c:
+        c.chubby("put", "/ls/local/a", "1")
+        victim = c.master() % 5 + 1
+        leave_behind(c, victim)
+        target = newest(c)
+        old = c.pid(victim)
+        c.allow_restarts()
+        cells.wait_for("the victim's process", lambda: c.pid(victim) != old, 10)
+        c.hold_restarts()
+        cells.wait_for("a transfer", lambda: part_bytes(c, victim) > 0, 30, 0.0005)
+        sender = re.findall(r"replica (\d+) trimmed", log_text(c, victim))[-1]
+        c.kill(int(sender))
+        assert not is_ready(c, victim), "the transfer was over before the kill"
+        began = time.monotonic()
+        back(c, victim, target)
+        senders = re.findall(r"replica (\d+) trimmed", log_text(c, victim))
+        assert senders[-1] != sender, senders
+        print(f"     senders {', '.join(senders)}; back {time.monotonic() - began:.1f} s after "
+              f"the kill")
+        c.allow_restarts()
+        c.wait_alike()
+
+
 if __name__ == "__main__":
-    cells.run(under_load)
+    cells.run(under_load, kill_receiver, kill_sender)

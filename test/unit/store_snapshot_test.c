@@ -294,6 +294,9 @@ static void expect_installed(struct fixture *f, const struct cell *expected, boo
 	}
 	store_slots_release(&slots);
 	fixture_close(f);
+	fixture_shell("test 0 = $(sqlite3 '%s/log.db' "
+		      "\"SELECT count(*) FROM meta WHERE key = 'install'\")",
+		      f->directory);
 	assert_false(there(f, "snapshot.ready"));
 	assert_false(there(f, "snapshot.part"));
 	assert_false(there(f, "snapshot.part-wal"));
@@ -364,6 +367,44 @@ static void image_is_of_one_moment(void **state)
 	cell_free(c);
 }
 
+/* Snapshot and log meet: while the image lives, the slots above it stay, whatever the limits. */
+static void image_holds_the_log(void **state)
+{
+	struct store_options options = {.keep_slots = 10};
+	struct fixture f;
+	struct cell *c;
+	struct store_image *image = NULL;
+	struct store_slots slots;
+	char *trouble = NULL;
+
+	genesis(&f, identity_of_sender());
+	assert_int_equal(fixture_try_open(&f, &options), ERROR_OK);
+	c = load(&f, 0);
+	fixture_start(&f);
+	live(c, 20);
+	fixture_submit(&f, 1, 100, 3, 0);
+	assert_true(store_save_state(f.store, c, (struct slot){100}));
+	WAIT_FOR(&f, f.trimmed.n >= 88);
+	assert_int_equal(store_image_make(f.store, &image, &trouble), ERROR_OK);
+	for (uint64_t slot = 200; slot <= 600; slot += 100) {
+		fixture_submit(&f, slot - 99, slot, 3, 0);
+		live(c, 0);
+		WAIT_FOR(&f, f.persisted == f.number);
+		assert_true(store_save_state(f.store, c, (struct slot){slot}));
+		WAIT_FOR(&f, f.state_persisted.n == slot);
+	}
+	assert_true(f.trimmed.n <= store_image_about(image)->slot.n);
+	assert_int_equal(store_read_log(f.store, slot_next(store_image_about(image)->slot),
+					(struct slot){UINT64_MAX}, SIZE_MAX, &slots),
+			 ERROR_OK);
+	assert_int_equal(slots.count, 500);
+	store_slots_release(&slots);
+	store_image_free(image);
+	WAIT_FOR(&f, f.trimmed.n >= 588);
+	fixture_release(&f);
+	cell_free(c);
+}
+
 /* A byte that changed on the way, wherever it is: refused, and the state that was stays. */
 static void damaged_images_are_refused(void **state)
 {
@@ -428,8 +469,10 @@ static void foreign_snapshots_are_refused(void **state)
 {
 	struct store_identity foreign = identity_of_sender();
 	struct fixture sender, receiver;
+	struct store_receipt *r;
 	struct store_snapshot about;
 	struct store_image *image;
+	char *trouble = NULL;
 	struct cell *c;
 
 	make_receiver(&receiver, true);
@@ -437,8 +480,11 @@ static void foreign_snapshots_are_refused(void **state)
 	foreign.cell_id_low++;
 	c = make_sender(&sender, foreign);
 	image = make_image(&sender);
-	assert_int_equal(finish(transfer(&receiver, image, store_image_about(image), UINT64_MAX)),
-			 ERROR_STORAGE_CORRUPT);
+	r = transfer(&receiver, image, store_image_about(image), UINT64_MAX);
+	assert_int_equal(store_receipt_finish(r, &trouble), ERROR_STORAGE_CORRUPT);
+	assert_non_null(strstr(trouble, "another cell"));
+	free(trouble);
+	store_receipt_free(r);
 	store_image_free(image);
 	fixture_release(&sender);
 	cell_free(c);
@@ -669,6 +715,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(snapshot_is_installed),
 		cmocka_unit_test(image_is_of_one_moment),
+		cmocka_unit_test(image_holds_the_log),
 		cmocka_unit_test(damaged_images_are_refused),
 		cmocka_unit_test(damaged_states_are_refused),
 		cmocka_unit_test(foreign_snapshots_are_refused),
