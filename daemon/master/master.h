@@ -116,7 +116,7 @@ struct master_output {
 	const struct master_reply *replies;
 	uint32_t push_count;
 	const struct master_push *pushes;
-	/* Encode and propose, in this order. A refused proposal goes to master_proposal_refused(). */
+	/* Encode and propose, in this order. What is refused goes to master_proposal_refused(). */
 	uint32_t proposal_count;
 	const struct entry *proposals;
 };

@@ -203,15 +203,15 @@ void multi_repeated(struct master *m, const struct inbound *in, struct open_call
 	}
 }
 
-/* The grant that this multi made, if it stands: a later one of the same handle is not meant. */
+/* The grant that this multi made, if it stands. The handle held nothing before; a grant that is
+ * younger is another. */
 static struct wire_grant claim_grant(struct master *m, const struct open_call *c,
 				     const struct multi_claim *claim, const struct result *r)
 {
 	const struct lock_holder *h = cell_holder(m->cell, claim->instance, c->session,
 						  claim->handle);
 
-	if (h == NULL || h->grant.revision.n < r->grant.revision.n ||
-	    h->grant.revision.n > r->revision.n)
+	if (h == NULL || h->grant.revision.n > r->revision.n)
 		return (struct wire_grant){.present = true};
 	return holder_grant(m, claim->instance, h);
 }

@@ -109,6 +109,24 @@ static inline struct result world_apply_next(struct world *w)
 	return o.result;
 }
 
+/* Refuses the oldest entry of the log instead of applying it. */
+static inline void world_refuse_next(struct world *w, enum error error)
+{
+	struct buffer *b = &w->log[w->log_first];
+	struct arena arena;
+	struct entry e;
+
+	assert_true(w->log_count > 0);
+	w->log_first = (w->log_first + 1) % LOG_MAX;
+	w->log_count--;
+	arena_init(&arena, (size_t)16 << 20);
+	assert_int_equal(codec_decode_entry(buffer_view(b), &arena, &e), ERROR_OK);
+	master_proposal_refused(w->master, &w->at, &e, error);
+	arena_release(&arena);
+	buffer_release(b);
+	world_collect(w);
+}
+
 /* Loses the log, as a mastership does that ends before a majority has it. */
 static inline void world_lose_log(struct world *w)
 {
@@ -141,11 +159,16 @@ static inline void world_begin(struct world *w)
 	world_take(w);
 }
 
-static inline void world_new(struct world *w)
+/* With a master that stretches leases beyond so many sessions; 0: beyond the usual number. */
+static inline void world_new_stretching(struct world *w, uint32_t stretch_sessions)
 {
 	static const uint8_t name[] = "local";
 	struct cell_genesis g = {.cell_id_high = 1, .cell_id_low = 2, .name = {name, 5}};
-	struct master_config c = {.self = {1}, .server_count = 2};
+	struct master_config c = {
+		.self = {1},
+		.stretch_sessions = stretch_sessions,
+		.server_count = 2,
+	};
 
 	memset(w, 0, sizeof(*w));
 	c.servers[0] = (struct master_server){{1}, bytes_of_text("127.0.0.1:7401")};
@@ -155,6 +178,11 @@ static inline void world_new(struct world *w)
 	w->master = master_new(&c, w->cell);
 	w->at.now_ns = 1000 * NS_PER_S;
 	w->next_call = 1;
+}
+
+static inline void world_new(struct world *w)
+{
+	world_new_stretching(w, 0);
 }
 
 static inline void world_free(struct world *w)

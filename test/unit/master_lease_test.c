@@ -188,7 +188,6 @@ static void lost_unmark_leaves_the_mark(void **state)
 /* Property: an unmark that the log refuses comes again; the session does not end for it. */
 static void refused_unmark_comes_again(void **state)
 {
-	struct entry unmark = {.kind = ENTRY_SESSION_UNMARK};
 	struct session_id s;
 	struct call_id ka;
 	struct world w;
@@ -200,11 +199,7 @@ static void refused_unmark_comes_again(void **state)
 	world_pass(&w, MASTER_MARK_EVERY_NS);
 	w.hold = true;
 	ka = keep_alive(&w, 1, s);
-	world_lose_log(&w);
-	unmark.session = s;
-	unmark.guard_epoch = unmark.origin_epoch = cell_meta(w.cell)->epoch;
-	unmark.origin_number = UINT64_MAX;
-	master_proposal_refused(w.master, &w.at, &unmark, ERROR_RESOURCE_EXHAUSTED);
+	world_refuse_next(&w, ERROR_RESOURCE_EXHAUSTED);
 	w.hold = false;
 	world_pass(&w, 200 * NS_PER_MS);
 	assert_int_equal(world_answer(&w, ka)->reply.error, ERROR_OK);
@@ -215,9 +210,6 @@ static void refused_unmark_comes_again(void **state)
  * applied; afterwards leases grow with the number of sessions, and a new master counts on them. */
 static void leases_stretch_under_load(void **state)
 {
-	static const uint8_t name[] = "local";
-	struct cell_genesis g = {.cell_id_high = 1, .name = {name, 5}};
-	struct master_config config = {.self = {1}, .stretch_sessions = 2, .server_count = 1};
 	struct request brief = {.kind = MESSAGE_CREATE_SESSION,
 				.create_session = {.lease_ns = 2 * NS_PER_S}};
 	struct request longest = {.kind = MESSAGE_CREATE_SESSION,
@@ -225,13 +217,11 @@ static void leases_stretch_under_load(void **state)
 	struct request third = {.kind = MESSAGE_CREATE_SESSION};
 	struct session_id s[2], quick;
 	struct call_id call;
-	struct world w = {.next_call = 1, .at = {.now_ns = NS_PER_S}};
+	struct world w;
 	struct answer *a;
 
 	(void)state;
-	config.servers[0] = (struct master_server){{1}, bytes_of_text("127.0.0.1:7401")};
-	w.cell = cell_new(&g);
-	w.master = master_new(&config, w.cell);
+	world_new_stretching(&w, 2);
 	world_begin(&w);
 	assert_int_equal(world_call(&w, 9, &longest)->create_session.lease_ns,
 			 MASTER_LEASE_ASKED_MAX_NS);
@@ -320,8 +310,6 @@ static void refused_close_comes_again(void **state)
 	struct request close = {.kind = MESSAGE_CLOSE};
 	struct session_id s, t;
 	struct call_id call;
-	struct arena arena;
-	struct entry e;
 	struct world w;
 
 	(void)state;
@@ -335,18 +323,104 @@ static void refused_close_comes_again(void **state)
 	world_acquire(&w, 2, t, world_open(&w, t, "/ls/local/x", 1), 1);
 	w.hold = true;
 	call = world_send(&w, 1, &close);
-	arena_init(&arena, 1 << 20);
-	assert_int_equal(codec_decode_entry(buffer_view(&w.log[w.log_first]), &arena, &e),
-			 ERROR_OK);
-	world_lose_log(&w);
-	master_proposal_refused(w.master, &w.at, &e, ERROR_RESOURCE_EXHAUSTED);
-	world_take(&w);
+	world_refuse_next(&w, ERROR_RESOURCE_EXHAUSTED);
 	assert_null(world_answer(&w, call));
 	w.hold = false;
 	world_pass(&w, 200 * NS_PER_MS);
 	assert_int_equal(world_answer(&w, call)->reply.error, ERROR_OK);
 	assert_true(world_push(&w, 2, MESSAGE_WAIT_ENDED)->reply.wait_ended.grant.present);
-	arena_release(&arena);
+	world_free(&w);
+}
+
+/* Property: an operator's revoke takes all holds, also those whose entry was refused at first. */
+static void refused_revoke_comes_again(void **state)
+{
+	struct request revoke = {.kind = MESSAGE_REVOKE_LOCK,
+				 .revoke_lock = {.path = bytes_of_text("/ls/local/x")}};
+	struct request acquire = {.kind = MESSAGE_ACQUIRE, .acquire = {.mode = WIRE_LOCK_SHARED}};
+	const struct node *n;
+	struct call_id call;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	for (uint64_t i = 1; i <= 3; i++) {
+		acquire.session = world_session(&w, i);
+		acquire.handle = world_open(&w, acquire.session, "/ls/local/x", 1);
+		assert_true(world_call(&w, i, &acquire)->acquire.grant.present);
+	}
+	n = cell_node_at(w.cell, bytes_of_text("/x"));
+	assert_int_equal(n->lock->holder_count, 3);
+	w.hold = true;
+	call = world_send(&w, 9, &revoke);
+	assert_int_equal(w.log_count, 3);
+	world_refuse_next(&w, ERROR_RESOURCE_EXHAUSTED);
+	w.hold = false;
+	world_take(&w);
+	assert_int_equal(world_answer(&w, call)->reply.revoke_lock.revoked, 3);
+	world_pass(&w, 200 * NS_PER_MS);
+	assert_int_equal(n->lock->holder_count, 0);
+	world_free(&w);
+}
+
+/* Property: a refusal that belongs to a former mastership answers nobody. */
+static void late_refusal_is_void(void **state)
+{
+	struct request set = {.kind = MESSAGE_SET_CONTENTS};
+	struct entry old = {.kind = ENTRY_NODE_WRITE, .origin_number = 1};
+	struct session_id s;
+	struct call_id call;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	s = world_session(&w, 1);
+	set.session = s;
+	set.handle = world_open(&w, s, "/ls/local/x", 1);
+	old.origin_epoch = cell_meta(w.cell)->epoch;
+	fail_over(&w);
+	w.hold = true;
+	call = world_send(&w, 1, &set); /* the first proposal of this epoch */
+	master_proposal_refused(w.master, &w.at, &old, ERROR_RESOURCE_EXHAUSTED);
+	world_take(&w);
+	assert_null(world_answer(&w, call));
+	world_apply_next(&w);
+	assert_int_equal(world_answer(&w, call)->reply.error, ERROR_OK);
+	world_free(&w);
+}
+
+/* Property: a deadline that is not needed any more costs no entry. */
+static void granted_wait_drops_its_deadline(void **state)
+{
+	struct request acquire = {
+		.kind = MESSAGE_ACQUIRE,
+		.acquire = {.mode = WIRE_LOCK_EXCLUSIVE, .wait_ns = 2 * NS_PER_S},
+	};
+	struct request release = {.kind = MESSAGE_RELEASE};
+	struct client a = {.stream = 1}, b = {.stream = 2};
+	struct revision before;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	a.session = world_session(&w, 1);
+	b.session = world_session(&w, 2);
+	release.session = a.session;
+	release.handle = world_open(&w, a.session, "/ls/local/x", 1);
+	world_acquire(&w, 1, a.session, release.handle, 1);
+	acquire.session = b.session;
+	acquire.handle = world_open(&w, b.session, "/ls/local/x", 1);
+	assert_true(world_call(&w, 2, &acquire)->acquire.ticket != 0);
+	assert_int_equal(world_call(&w, 1, &release)->error, ERROR_OK);
+	assert_non_null(world_push(&w, 2, MESSAGE_WAIT_ENDED));
+	client_act(&w, &a);
+	client_act(&w, &b);
+	before = cell_meta(w.cell)->revision;
+	pass(&w, &a, 5 * NS_PER_S);
+	assert_int_equal(cell_meta(w.cell)->revision.n, before.n);
 	world_free(&w);
 }
 
@@ -403,6 +477,18 @@ static void handles_are_forgotten(void **state)
 	}
 	get.handle = (struct bytes){first, h.size};
 	assert_int_equal(world_call(&w, 1, &get)->error, ERROR_HANDLE_CLOSED);
+	/* One that a new master rebuilt is not rebuilt twice, whatever came in between. */
+	h = world_open(&w, s, "/ls/local/x", MASTER_HANDLES_PER_SESSION_MAX + 11);
+	memcpy(first, h.data, h.size);
+	fail_over(&w);
+	close.handle = get.handle;
+	assert_int_equal(world_call(&w, 1, &close)->error, ERROR_OK);
+	for (uint64_t n = 1; n <= MASTER_CLOSED_REMEMBERED_MAX + 10; n++) {
+		w.answer_count = 0;
+		close.handle = world_open(&w, s, "/ls/local/x", n);
+		assert_int_equal(world_call(&w, 1, &close)->error, ERROR_OK);
+	}
+	assert_int_equal(world_call(&w, 1, &get)->error, ERROR_HANDLE_CLOSED);
 	world_free(&w);
 }
 
@@ -445,6 +531,9 @@ int main(void)
 		cmocka_unit_test(leases_stretch_under_load),
 		cmocka_unit_test(idle_session_ends),
 		cmocka_unit_test(refused_close_comes_again),
+		cmocka_unit_test(refused_revoke_comes_again),
+		cmocka_unit_test(late_refusal_is_void),
+		cmocka_unit_test(granted_wait_drops_its_deadline),
 		cmocka_unit_test(calls_go_with_their_stream),
 		cmocka_unit_test(handles_are_forgotten),
 		cmocka_unit_test(sequencer_guards_calls),
