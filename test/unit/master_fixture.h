@@ -289,4 +289,48 @@ static inline struct call_id world_acquire(struct world *w, uint64_t stream, str
 	return world_send(w, stream, &r);
 }
 
+static inline void world_fail_over(struct world *w)
+{
+	master_end(w->master, &w->at);
+	world_take(w);
+	world_begin(w);
+}
+
+static inline struct call_id world_keep_alive(struct world *w, uint64_t stream, struct session_id s)
+{
+	struct request r = {.kind = MESSAGE_KEEP_ALIVE, .session = s};
+
+	return world_send(w, stream, &r);
+}
+
+/* A client that is well: whenever its KeepAlive is answered it sends the next. */
+struct world_client {
+	struct session_id session;
+	uint64_t stream;
+	struct call_id held;
+	uint32_t answers;
+};
+
+static inline void world_client_act(struct world *w, struct world_client *c)
+{
+	struct answer *a;
+
+	while ((a = world_answer(w, c->held)) != NULL || c->held.n == 0) {
+		assert_true(a == NULL || a->reply.error == ERROR_OK ||
+			    a->reply.error == ERROR_NOT_MASTER);
+		c->answers += a != NULL && a->reply.error == ERROR_OK ? 1 : 0;
+		if (w->answer_count > ANSWERS_MAX / 2)
+			w->answer_count = 0;
+		c->held = world_keep_alive(w, c->stream, c->session);
+	}
+}
+
+static inline void world_pass_with(struct world *w, struct world_client *c, int64_t ns)
+{
+	for (int64_t step = 100 * NS_PER_MS; ns > 0; ns -= step) {
+		world_pass(w, step);
+		world_client_act(w, c);
+	}
+}
+
 #endif
