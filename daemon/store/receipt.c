@@ -108,6 +108,25 @@ static enum error check_owner(const struct store_identity *ours,
 	return ERROR_STORAGE_CORRUPT;
 }
 
+/* Our two tables and nothing else: no view, trigger or virtual table of somebody's making. */
+static enum error check_tables(sqlite3 *db, const char *file, char **ret_trouble)
+{
+	int64_t ours = 0, all = 0;
+	int rc = db_number(db, "SELECT count(*) FROM sqlite_schema", &all);
+
+	if (rc == SQLITE_OK)
+		rc = db_number(db,
+			       "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND"
+			       " rootpage > 0 AND name IN ('meta', 'rows')",
+			       &ours);
+	if (rc != SQLITE_OK)
+		return db_error(rc, file, ret_trouble);
+	if (all == 2 && ours == 2)
+		return ERROR_OK;
+	*ret_trouble = sentence("%s holds other tables than a state", file);
+	return ERROR_STORAGE_CORRUPT;
+}
+
 enum error snapshot_verify(const char *directory, const char *file,
 			   const struct store_identity *identity, struct store_identity *ret_inside,
 			   struct state_mark *ret_mark, char **ret_trouble)
@@ -116,13 +135,15 @@ enum error snapshot_verify(const char *directory, const char *file,
 	struct state_mark mark;
 	struct cell *c = NULL;
 	sqlite3 *db = NULL;
-	enum error e = store_identity_of(directory, file, STORE_APPLICATION_STATE, &inside,
-					 ret_trouble);
+	enum error e = db_open(directory, file, true, &db, ret_trouble);
 
 	if (e == ERROR_OK)
-		e = check_owner(identity, &inside, file, ret_trouble);
+		e = check_tables(db, file, ret_trouble);
 	if (e == ERROR_OK)
-		e = db_open(directory, file, true, &db, ret_trouble);
+		e = store_identity_of(directory, file, STORE_APPLICATION_STATE, &inside,
+				      ret_trouble);
+	if (e == ERROR_OK)
+		e = check_owner(identity, &inside, file, ret_trouble);
 	/* The sender's checksum; those of the rows are the same on every replica. */
 	if (e == ERROR_OK)
 		e = state_read_mark(db, file, &inside, &mark, ret_trouble);

@@ -40,10 +40,11 @@ def fill(c):
                 c.chubby("put", f"/ls/local/large-{i}", stdin=contents.read())
 
 
-def leave_behind(c, victim):
-    """The victim misses more than the others keep; an ephemeral node comes and one goes."""
+def leave_behind(c, *victims):
+    """The victims miss more than the others keep."""
     c.hold_restarts()
-    c.kill(victim)
+    for v in victims:
+        c.kill(v)
     fill(c)
     # Few threads: each slot takes few commands.
     flood = c.worker(1, 600, "flood", "--count", str(COMMANDS), "--threads", "3")
@@ -62,27 +63,50 @@ def newest(c):
     return max(r["revision"] for r in c.status()["replicas"])
 
 
+def keep_ephemeral(c, number):
+    """A client that keeps an ephemeral node until it is terminated."""
+    w = c.worker(number, 600, "ephemeral")
+    cells.wait_for("the ephemeral node", lambda: exists(c, number))
+    return w
+
+
+def exists(c, number):
+    return c.chubby("stat", f"/ls/local/ephemeral-{number}", check=False).returncode == 0
+
+
 def under_load():
-    """a replica away beyond the trimmed log comes back by snapshot under load; equal digests"""
+    """two replicas away beyond the trimmed log come back by snapshot under load; equal digests"""
     with cells.Cell(options=OPTIONS) as c:
         c.chubby("put", "/ls/local/a", "1")
-        victim = c.master() % 5 + 1
-        leave_behind(c, victim)
+        goes = keep_ephemeral(c, 7)
+        master = c.master()
+        victims = (master % 5 + 1, (master + 1) % 5 + 1)
+        c.wait_alike()
+        leave_behind(c, *victims)
+        # One ephemeral node goes and one comes while they are away.
+        goes.terminate()
+        comes = keep_ephemeral(c, 8)
+        cells.wait_for("the node to go with its client", lambda: not exists(c, 7))
         target = newest(c)
         traffic = [c.worker(i, 600) for i in (2, 3, 4)]
         began = time.monotonic()
         c.allow_restarts()
-        back(c, victim, target)
+        for v in victims:
+            back(c, v, target)
         took = time.monotonic() - began
         for w in traffic:
             w.terminate()
         results = cells.finish(traffic)
         assert all(r["sections"] > 0 and r["expiries"] == 0 for r in results), results
-        assert count(c, victim, "starting anew to install it") > 0, "not by snapshot"
+        for v in victims:
+            assert count(c, v, "starting anew to install it") > 0, "not by snapshot"
         gap = max(r["longest_gap_s"] for r in results)
         print(f"     {target} revisions behind, back in {took:.1f} s; "
               f"longest gap of a client meanwhile {gap:.2f} s")
         c.wait_alike()
+        assert exists(c, 8) and not exists(c, 7)
+        comes.terminate()
+        cells.finish([goes, comes])
 
 
 def part_bytes(c, replica):

@@ -7,6 +7,7 @@
  *   shared   a counter in one file for all, raised inside the lock of another; the file also holds
  *            the fencing token of its last writer, which must be smaller than the holder's
  *   flood    many threads that write as fast as they can, a given number of times in all
+ *   ephemeral  keeps an ephemeral node open until it is told to stop
  *
  * The last line on standard output is one JSON object. Exit status 1 if a check failed.
  */
@@ -55,6 +56,16 @@ static double now_s(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 static void on_session(void *context, enum chubby_session_event event, enum chubby_code reason)
@@ -193,6 +204,27 @@ static void work(struct worker *w)
 		own_is_complete(w);
 }
 
+static void keep_ephemeral(struct worker *w)
+{
+	struct chubby_error e = {0};
+	enum chubby_code code;
+	sigset_t none;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/ls/local/ephemeral-%d", w->id);
+	code = chubby_open(w->cell, path,
+			   CHUBBY_READ | CHUBBY_WRITE | CHUBBY_CREATE | CHUBBY_EPHEMERAL, "", 0,
+			   &w->own, NULL, &e);
+	if (code != CHUBBY_OK) {
+		fail(w, path, code, &e);
+		return;
+	}
+	/* Blocked but for the wait, so that none is missed between the look and it. */
+	sigemptyset(&none);
+	while (!stop_asked)
+		sigsuspend(&none);
+}
+
 static void *flood_thread(void *context)
 {
 	struct worker *w = context;
@@ -266,6 +298,8 @@ int main(int argc, char **argv)
 	}
 	if (w.threads < 1 || w.threads > FLOOD_THREADS_MAX)
 		return 64;
+	if (strcmp(w.mode, "ephemeral") == 0)
+		block_signals();
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
 	o.on_session = on_session;
@@ -278,6 +312,8 @@ int main(int argc, char **argv)
 	began = now_s();
 	if (strcmp(w.mode, "flood") == 0)
 		flood(&w);
+	else if (strcmp(w.mode, "ephemeral") == 0)
+		keep_ephemeral(&w);
 	else
 		work(&w);
 	printf("{\"id\": %d, \"own\": %" PRIu64 ", \"sections\": %" PRIu64

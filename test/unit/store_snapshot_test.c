@@ -438,6 +438,8 @@ static void damaged_states_are_refused(void **state)
 		"UPDATE rows SET key = key + 1 WHERE kind = 4",
 		"DROP TABLE rows",
 		"PRAGMA user_version = 0",
+		"CREATE TRIGGER t AFTER UPDATE ON meta BEGIN DELETE FROM rows; END",
+		"CREATE VIEW v AS SELECT * FROM rows",
 	};
 	struct fixture receiver;
 
