@@ -6,12 +6,18 @@
  */
 #include "master/master_internal.h"
 
-void session_clock_advance(struct master *m, const struct moment *at)
+int64_t session_clock_at(const struct master *m, const struct moment *at)
 {
 	int64_t until = time_earlier(at->now_ns, at->lease_until_ns);
 
-	if (m->serving && until > m->last_now_ns)
-		m->session_now_ns += until - m->last_now_ns;
+	if (!m->serving || until <= m->last_now_ns)
+		return m->session_now_ns;
+	return m->session_now_ns + (until - m->last_now_ns);
+}
+
+void session_clock_advance(struct master *m, const struct moment *at)
+{
+	m->session_now_ns = session_clock_at(m, at);
 	if (at->now_ns > m->last_now_ns)
 		m->last_now_ns = at->now_ns;
 }

@@ -219,6 +219,8 @@ void stream_remove_call(struct master *m, struct open_call *c);
 void lease_bind_stream(struct master *m, struct lease *l, struct stream_id stream);
 
 /* ---- leases.c */
+/* What the session clock shows at that moment, and setting it so. */
+int64_t session_clock_at(const struct master *m, const struct moment *at);
 void session_clock_advance(struct master *m, const struct moment *at);
 struct lease *lease_find(struct master *m, struct session_id id);
 /* In a new mastership, or for a session that was created just now. */

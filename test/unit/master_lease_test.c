@@ -56,6 +56,39 @@ static void dead_end_and_live_stay(void **state)
 	}
 }
 
+/* Property: the next tick comes nearer as time passes, also when nothing else comes in and the host
+ * asks again and again; it does not while the session clock stands. */
+static void tick_comes_without_calls(void **state)
+{
+	struct session_id s;
+	struct world w;
+	int64_t due;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	s = world_session(&w, 1);
+	due = master_next_tick(w.master, &w.at);
+	assert_int_equal(due, w.at.now_ns + MASTER_MARK_EVERY_NS);
+	for (int i = 0; i < 30; i++) {
+		assert_int_equal(master_next_tick(w.master, &w.at), due);
+		w.at.now_ns += 100 * NS_PER_MS;
+	}
+	w.at.lease_until_ns = w.at.now_ns - NS_PER_S;
+	assert_int_equal(master_next_tick(w.master, &w.at), w.at.now_ns + NS_PER_S);
+	/* As a host does it, and nobody calls: the session ends in time. */
+	w.at.lease_until_ns = INT64_MAX;
+	for (int i = 0; i < 92; i++) {
+		w.at.now_ns += 100 * NS_PER_MS;
+		if (w.at.now_ns >= master_next_tick(w.master, &w.at)) {
+			master_tick(w.master, &w.at);
+			world_take(&w);
+		}
+	}
+	assert_null(cell_session(w.cell, s));
+	world_free(&w);
+}
+
 /* Property: a cell whose clients are well writes no marks. */
 static void healthy_cell_logs_nothing(void **state)
 {
@@ -263,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(dead_end_and_live_stay),
+		cmocka_unit_test(tick_comes_without_calls),
 		cmocka_unit_test(healthy_cell_logs_nothing),
 		cmocka_unit_test(marked_waits_for_unmark),
 		cmocka_unit_test(lost_unmark_leaves_the_mark),
