@@ -33,9 +33,9 @@
  *
  *   lease + failovers * (MASTER_SILENT_NS + MASTER_MARK_EVERY_NS + one entry + time without master)
  *
- * and with a lease of 12 s and masters that each stay longer than 5 s within about 17 s of their
- * service. A KeepAlive held for a host that vanished without closing its connection may still be
- * answered, once, before that count begins.
+ * A lease of 12 s under a new master every 5 s ends after about 25 s. A KeepAlive held for a host
+ * that vanished without closing its connection may still be answered, once, before that count
+ * begins.
  *
  * Leases under load. Beyond `stretch_sessions` sessions, leases of at least the default grow in
  * proportion, up to the cell's longest; shorter ones were asked for with a purpose, and stay. The
