@@ -148,6 +148,14 @@ void replica_reader_stop(struct replica *r)
 	pthread_mutex_destroy(&r->reader.mutex);
 }
 
+/* However small the values are, a frame holds only so many. */
+static struct slot serve_through(const struct paxos_serve *serve)
+{
+	uint64_t most = serve->from.n + CODEC_FRAME_ACCEPTED_MAX - 1;
+
+	return (struct slot){serve->through.n < most ? serve->through.n : most};
+}
+
 void replica_serve_log(struct replica *r, const struct paxos_output *out)
 {
 	for (uint32_t i = 0; i < out->serve_count; i++) {
@@ -161,7 +169,7 @@ void replica_serve_log(struct replica *r, const struct paxos_output *out)
 		r->reader.jobs[r->reader.job_count++] = (struct read_job){
 			.peer = p->replica,
 			.from = out->serve_log[i].from,
-			.through = out->serve_log[i].through,
+			.through = serve_through(&out->serve_log[i]),
 		};
 		pthread_cond_signal(&r->reader.condition);
 		pthread_mutex_unlock(&r->reader.mutex);
@@ -188,6 +196,9 @@ void replica_log_read(struct replica *r, struct post *p)
 		buffer_init(&frame, CODEC_FRAME_MAX_BYTES);
 		if (codec_frame_learn(&frame, &learn) == ERROR_OK)
 			net_peer_send(r->net, p->peer, buffer_view(&frame), true);
+		else
+			log_error("a piece of the log for replica %u is too large for a frame",
+				  p->peer.n);
 		buffer_release(&frame);
 	}
 	store_slots_release(&p->slots);

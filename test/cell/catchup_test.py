@@ -34,5 +34,20 @@ def away():
         c.wait_alike()
 
 
+def small_slots():
+    """a replica behind by more small slots than a frame may hold catches up"""
+    with cells.Cell(replicas=3) as c:
+        c.chubby("put", "/ls/local/a", "1")
+        victim = c.master() % 3 + 1
+        c.hold_restarts()
+        c.kill(victim)
+        # Two threads: each slot holds one command or two, some hundred bytes.
+        cells.finish([c.worker(1, 600, "flood", "--count", "14000", "--threads", "2")], timeout=120)
+        status = c.status()
+        assert max(r["chosen"] for r in status["replicas"]) > 6000, status
+        c.allow_restarts()
+        c.wait_alike(20)
+
+
 if __name__ == "__main__":
-    cells.run(away)
+    cells.run(away, small_slots)
