@@ -17,8 +17,9 @@
 
 /* A request or its answer was lost: bulk frames are dropped while there is no connection. */
 #define ASK_AGAIN_NS (2 * NS_PER_S)
-/* No piece for so long: another sender may do better. */
-#define GIVE_UP_NS (10 * NS_PER_S)
+/* No piece for so long: another sender may do better. Shorter than the five seconds after which
+ * paxos names another one, so that this one is taken, and not the silent one in turn. */
+#define GIVE_UP_NS (4 * NS_PER_S)
 /* What nobody asked for during this time is removed. */
 #define UNUSED_NS (30 * NS_PER_S)
 
@@ -311,7 +312,8 @@ static void abandon(struct replica *r, const char *why)
 
 void replica_snapshot_wanted(struct replica *r, struct replica_id from)
 {
-	if (r->fetch.from.n != 0 || r->fetch.writing || r->restart)
+	if (r->fetch.from.n != 0 || r->fetch.writing || r->restart ||
+	    !net_peer_connected(r->net, from))
 		return;
 	log_info("replica %u trimmed what this replica needs: fetching a snapshot from it", from.n);
 	begin(r, from);
