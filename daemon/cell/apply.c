@@ -101,13 +101,13 @@ static void apply_numbered(struct cell *c, const struct entry *e, struct outcome
 	const struct stored_result *known;
 	struct result *r = &outcome->result;
 
-	r->error = result_find(&s->session, e->number, e->lowest_unanswered, &known);
+	r->error = result_find(&s->session, e->number, e->lowest_unanswered, e->kind, &known);
 	if (r->error == ERROR_OK) {
 		*r = known->result;
 		outcome->repeated = true;
 		return;
 	}
-	if (r->error == ERROR_REQUEST_OUT_OF_WINDOW)
+	if (r->error != ERROR_NOT_FOUND)
 		return;
 	r->error = entry_rules[e->kind].apply(c, e, r);
 	r->revision = c->meta.revision;

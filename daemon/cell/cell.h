@@ -443,10 +443,11 @@ uint64_t cell_session_count(const struct cell *c);
 
 /* Result of a numbered request: *ret_result when it is stored. The request brings its own line
  * along, which may be ahead of the one that was applied last. REQUEST_OUT_OF_WINDOW below the
- * line or too far above; NOT_FOUND when it is new; SESSION_EXPIRED. */
+ * line or too far above; NOT_FOUND when it is new; SESSION_EXPIRED; INVALID_ARGUMENT when an entry
+ * of another kind had this number. */
 MUST_USE enum error cell_stored_result(const struct cell *c, struct session_id session,
 				       uint64_t number, uint64_t lowest_unanswered,
-				       struct result *ret_result);
+				       enum entry_kind kind, struct result *ret_result);
 
 /* OK while the grant stands: session, instance, mode and grant must all match. */
 MUST_USE enum error cell_check_grant(const struct cell *c, uint64_t instance, enum lock_mode mode,

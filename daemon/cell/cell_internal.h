@@ -362,9 +362,9 @@ enum error apply_session_caches(struct cell *c, const struct entry *e, struct re
 
 /* ---- results.c ----------------------------------------------------------------------------- */
 
-/* NOT_FOUND: the number is new and inside the window. */
+/* NOT_FOUND: the number is new and inside the window. INVALID_ARGUMENT: it was another kind's. */
 MUST_USE enum error result_find(const struct session *s, uint64_t number, uint64_t line,
-				const struct stored_result **ret_stored);
+				enum entry_kind kind, const struct stored_result **ret_stored);
 /* Forgets results below the line, then keeps this one. */
 void result_store(struct cell *c, struct session_entry *s, uint64_t line,
 		  const struct stored_result *stored);

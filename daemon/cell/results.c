@@ -26,11 +26,14 @@ static uint32_t result_position(const struct session *s, uint64_t number)
 }
 
 enum error result_find(const struct session *s, uint64_t number, uint64_t line,
-		       const struct stored_result **ret_stored)
+		       enum entry_kind kind, const struct stored_result **ret_stored)
 {
 	uint32_t at = result_position(s, number);
 
 	if (at < s->result_count && s->results[at].number == number) {
+		/* The answer of another kind of request would be a lie. */
+		if (s->results[at].kind != kind)
+			return ERROR_INVALID_ARGUMENT;
 		*ret_stored = &s->results[at];
 		return ERROR_OK;
 	}
@@ -96,7 +99,8 @@ void result_store(struct cell *c, struct session_entry *s, uint64_t line,
 }
 
 enum error cell_stored_result(const struct cell *c, struct session_id session, uint64_t number,
-			      uint64_t lowest_unanswered, struct result *ret_result)
+			      uint64_t lowest_unanswered, enum entry_kind kind,
+			      struct result *ret_result)
 {
 	const struct session_entry *s = session_find(c, session);
 	const struct stored_result *stored;
@@ -104,7 +108,7 @@ enum error cell_stored_result(const struct cell *c, struct session_id session, u
 
 	if (s == NULL)
 		return ERROR_SESSION_EXPIRED;
-	error = result_find(&s->session, number, lowest_unanswered, &stored);
+	error = result_find(&s->session, number, lowest_unanswered, kind, &stored);
 	if (error == ERROR_OK)
 		*ret_result = stored->result;
 	return error;

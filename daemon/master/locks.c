@@ -28,6 +28,11 @@ void acquire_request(struct master *m, struct inbound *in)
 			},
 	};
 
+	if (r->acquire.mode == WIRE_LOCK_FREE) {
+		reply_error(m, in->call, r->kind, ERROR_INVALID_ARGUMENT,
+			    "say whether the lock is to be shared or exclusive");
+		return;
+	}
 	if (delay > CELL_LOCK_DELAY_MAX_NS) {
 		reply_error(m, in->call, r->kind, ERROR_INVALID_ARGUMENT,
 			    "the lock-delay is at most 60 s");
@@ -243,6 +248,7 @@ void release_request(struct master *m, struct inbound *in)
 /* INVALID_ARGUMENT for what is none; SEQUENCER_INVALID when its grant stands no more. */
 static enum error sequencer_judge(const struct master *m, struct bytes text, struct sequencer *s)
 {
+	const struct node *n;
 	const char *why = NULL;
 	struct bytes cell, inner;
 
@@ -251,10 +257,14 @@ static enum error sequencer_judge(const struct master *m, struct bytes text, str
 		return ERROR_INVALID_ARGUMENT;
 	if (!bytes_equal(cell, cell_meta(m->cell)->name))
 		return ERROR_SEQUENCER_INVALID;
-	return cell_check_grant(m->cell, s->instance,
-				s->mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
-				(struct grant){{s->revision}, s->index},
-				(struct revision){s->fencing_token}) == ERROR_OK
+	if (cell_check_grant(m->cell, s->instance,
+			     s->mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
+			     (struct grant){{s->revision}, s->index},
+			     (struct revision){s->fencing_token}) != ERROR_OK)
+		return ERROR_SEQUENCER_INVALID;
+	/* Whoever asks believes the path: the holder of one lock must not pass for another's. */
+	n = cell_node(m->cell, s->instance);
+	return bytes_equal(inner, n->path) && n->lock->generation == s->lock_generation
 		       ? ERROR_OK
 		       : ERROR_SEQUENCER_INVALID;
 }
@@ -291,8 +301,9 @@ bool sequencer_guards(struct master *m, struct inbound *in)
 	if (r->guard_sequencer.size == 0 || r->kind == MESSAGE_KEEP_ALIVE ||
 	    r->kind == MESSAGE_END_SESSION || r->kind == MESSAGE_CLOSE)
 		return true;
-	if (r->number != 0 && cell_stored_result(m->cell, r->session, r->number,
-						 r->lowest_unanswered, &done) == ERROR_OK)
+	if (r->number != 0 &&
+	    cell_stored_result(m->cell, r->session, r->number, r->lowest_unanswered,
+			       numbered_entry(r->kind), &done) == ERROR_OK)
 		return true;
 	e = sequencer_judge(m, r->guard_sequencer, &s);
 	if (e == ERROR_OK)

@@ -85,6 +85,18 @@ bool path_resolve(struct master *m, struct inbound *in, struct bytes full, struc
 	return e == ERROR_OK;
 }
 
+enum entry_kind numbered_entry(enum message_kind kind)
+{
+	static const enum entry_kind entries[MESSAGE_KIND_END] = {
+		[MESSAGE_OPEN] = ENTRY_NODE_CREATE,     [MESSAGE_SET_CONTENTS] = ENTRY_NODE_WRITE,
+		[MESSAGE_SET_ACL] = ENTRY_NODE_SET_ACL, [MESSAGE_DELETE] = ENTRY_NODE_DELETE,
+		[MESSAGE_ACQUIRE] = ENTRY_ACQUIRE,      [MESSAGE_CANCEL] = ENTRY_CANCEL,
+		[MESSAGE_RELEASE] = ENTRY_RELEASE,      [MESSAGE_MULTI] = ENTRY_MULTI,
+	};
+
+	return entries[kind];
+}
+
 /*
  * A number that was answered before gets its answer again, whatever has happened since; nothing is
  * proposed. Numbers outside the window are refused before they cost a log write.
@@ -102,11 +114,14 @@ bool request_repeated(struct master *m, struct inbound *in)
 	if (in->r->number == 0)
 		return false;
 	e = cell_stored_result(m->cell, in->r->session, in->r->number, in->r->lowest_unanswered,
-			       &r);
+			       numbered_entry(in->r->kind), &r);
 	if (e == ERROR_NOT_FOUND)
 		return false;
 	if (e != ERROR_OK) {
-		reply_error(m, in->call, in->r->kind, e, NULL);
+		reply_error(m, in->call, in->r->kind, e,
+			    e == ERROR_INVALID_ARGUMENT
+				    ? "this number was used for another kind of request"
+				    : NULL);
 		return true;
 	}
 	if (in->r->kind == MESSAGE_OPEN) {

@@ -314,7 +314,10 @@ void not_master(struct master *m, struct call_id call, enum message_kind kind);
 /* ---- master.c */
 /* True when the request names no cell, or ours. Else the call is answered. */
 bool cell_matches(struct master *m, struct inbound *in, struct bytes cell);
-/* Looks the number up; true: the call is answered (a repeat, or outside the window). */
+/* What a numbered request is in the log; 0 for kinds that carry no number. */
+enum entry_kind numbered_entry(enum message_kind kind);
+/* Looks the number up; true: the call is answered (a repeat, outside the window, or used for
+ * another kind of request). */
 bool request_repeated(struct master *m, struct inbound *in);
 void reply_to_result(struct master *m, const struct open_call *c, const struct result *r);
 /* Proposes on behalf of the call and registers it as pending. */

@@ -135,7 +135,7 @@ void sim_serve_request(struct host *h, const struct sim_request *r)
 	/* Mostly a repeat is answered from the stored results; now and then apply must notice. */
 	if (r->entry.number != 0 && rng_chance(&h->world->host_rng, 600000) &&
 	    cell_stored_result(h->cell, r->entry.session, r->entry.number,
-			       r->entry.lowest_unanswered, &stored) == ERROR_OK) {
+			       r->entry.lowest_unanswered, r->entry.kind, &stored) == ERROR_OK) {
 		answer(h, r, &stored);
 		return;
 	}

@@ -154,6 +154,8 @@ static void fill_lock_entry(struct run *r, struct entry *e)
 
 static void fill_node_entry(struct run *r, struct entry *e)
 {
+	const struct node *n;
+
 	switch (e->kind) {
 	case ENTRY_NODE_CREATE:
 		e->node_create.path = any_path(r);
@@ -176,6 +178,11 @@ static void fill_node_entry(struct run *r, struct entry *e)
 	case ENTRY_NODE_SET_ACL:
 		e->node_set_acl.instance = any_instance(r);
 		e->node_set_acl.acl[below(r, CELL_ACL_NAMES)] = any_path(r);
+		break;
+	case ENTRY_NODE_REAP:
+		/* Few nodes are ripe for it: found by chance alone, it would hardly be tried. */
+		n = cell_reapable_after(r->cells[0], 0);
+		e->keep.instance = n != NULL && sometimes(r, 80) ? n->instance : any_instance(r);
 		break;
 	default:
 		e->keep.instance = any_instance(r);
@@ -216,8 +223,8 @@ static void fill_session_entry(struct run *r, struct entry *e)
 static const uint32_t weights[ENTRY_KIND_END] = {
 	[ENTRY_EPOCH] = 1,          [ENTRY_SESSION_CREATE] = 6, [ENTRY_SESSION_END] = 4,
 	[ENTRY_NODE_CREATE] = 16,   [ENTRY_NODE_DELETE] = 5,    [ENTRY_NODE_WRITE] = 5,
-	[ENTRY_NODE_SET_ACL] = 2,   [ENTRY_KEEP] = 4,           [ENTRY_UNKEEP] = 4,
-	[ENTRY_NODE_REAP] = 4,      [ENTRY_ACQUIRE] = 30,       [ENTRY_RELEASE] = 18,
+	[ENTRY_NODE_SET_ACL] = 2,   [ENTRY_KEEP] = 4,           [ENTRY_UNKEEP] = 8,
+	[ENTRY_NODE_REAP] = 6,      [ENTRY_ACQUIRE] = 30,       [ENTRY_RELEASE] = 18,
 	[ENTRY_CANCEL] = 4,         [ENTRY_LOCK_DELAY_END] = 8, [ENTRY_REVOKE] = 2,
 	[ENTRY_MULTI] = 10,         [ENTRY_SESSION_MARK] = 2,   [ENTRY_SESSION_UNMARK] = 1,
 	[ENTRY_SESSION_CACHES] = 1, [ENTRY_LEASE_RAISE] = 1,    [ENTRY_DIGEST] = 2,
@@ -247,8 +254,9 @@ static struct entry any_entry(struct run *r)
 	e.wall_unix_ms = (int64_t)below(r, 100000);
 	s = cell_session(r->cells[0], e.session);
 	if (s != NULL && sometimes(r, 60)) {
-		e.number = s->lowest_unanswered + below(r, 8);
-		e.lowest_unanswered = s->lowest_unanswered + below(r, 4);
+		/* Wide: a number that comes again is mostly another kind's, and refused. */
+		e.number = s->lowest_unanswered + below(r, 48);
+		e.lowest_unanswered = s->lowest_unanswered + below(r, 12);
 	}
 	fill_node_entry(r, &e);
 	if (e.kind == ENTRY_MULTI)

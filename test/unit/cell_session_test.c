@@ -259,6 +259,18 @@ static struct result numbered_write(struct fixture *f, struct session_id s, uint
 	return apply(f, &e);
 }
 
+static struct result numbered_delete(struct fixture *f, struct session_id s, uint64_t node,
+				     uint64_t number, uint64_t line)
+{
+	struct entry e = {.kind = ENTRY_NODE_DELETE,
+			  .session = s,
+			  .number = number,
+			  .lowest_unanswered = line,
+			  .node_delete = {.instance = node}};
+
+	return apply(f, &e);
+}
+
 static void a_repeat_is_answered_and_not_applied(void **state)
 {
 	struct fixture *f = *state;
@@ -273,10 +285,21 @@ static void a_repeat_is_answered_and_not_applied(void **state)
 	assert_int_equal(f->outcome.effect_count, 0);
 	assert_true(results_equal(&first, &again));
 	assert_int_equal(cell_node(f->cell, node)->contents_generation, first.generation);
-	assert_int_equal(cell_stored_result(f->cell, s, 1, 0, &stored), ERROR_OK);
+	assert_int_equal(cell_stored_result(f->cell, s, 1, 0, ENTRY_NODE_WRITE, &stored), ERROR_OK);
 	assert_true(results_equal(&first, &stored));
-	assert_int_equal(cell_stored_result(f->cell, s, 2, 0, &stored), ERROR_NOT_FOUND);
-	assert_int_equal(cell_stored_result(f->cell, NOBODY, 1, 0, &stored), ERROR_SESSION_EXPIRED);
+	assert_int_equal(cell_stored_result(f->cell, s, 2, 0, ENTRY_NODE_WRITE, &stored),
+			 ERROR_NOT_FOUND);
+	assert_int_equal(cell_stored_result(f->cell, NOBODY, 1, 0, ENTRY_NODE_WRITE, &stored),
+			 ERROR_SESSION_EXPIRED);
+
+	/* Nor is it answered, or applied, as a request of another kind. */
+	assert_int_equal(cell_stored_result(f->cell, s, 1, 0, ENTRY_ACQUIRE, &stored),
+			 ERROR_INVALID_ARGUMENT);
+	assert_int_equal(numbered_delete(f, s, node, 1, 1).error, ERROR_INVALID_ARGUMENT);
+	assert_false(f->outcome.repeated);
+	assert_non_null(cell_node(f->cell, node));
+	again = numbered_write(f, s, node, 1, 1);
+	assert_true(results_equal(&first, &again));
 
 	/* A refusal is a result as well: it stays what it was. */
 	delete_node(f, NOBODY, node);

@@ -4,6 +4,8 @@
  */
 #include "master_fixture.h"
 
+#include <stdio.h>
+
 /* Property: what the log has no room for is tried again, and the lock of a closed handle is freed
  * in the end; Close says so then. */
 static void refused_close_comes_again(void **state)
@@ -199,6 +201,7 @@ static void sequencer_guards_calls(void **state)
 {
 	struct request set = {.kind = MESSAGE_SET_CONTENTS, .number = 2, .lowest_unanswered = 2};
 	struct request release = {.kind = MESSAGE_RELEASE};
+	char forged[WIRE_SEQUENCER_MAX_BYTES];
 	struct session_id s;
 	struct answer *a;
 	struct world w;
@@ -212,12 +215,47 @@ static void sequencer_guards_calls(void **state)
 	a = world_answer(&w, world_acquire(&w, 1, s, set.handle, 1));
 	set.guard_sequencer = bytes_of_text(a->sequencer);
 	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_OK);
+	/* A standing grant under another lock's name is no sequencer of that lock. */
+	world_open(&w, s, "/ls/local/xy", 2);
+	snprintf(forged, sizeof(forged), "%sy", a->sequencer);
+	set.guard_sequencer = bytes_of_text(forged);
+	set.number = 3;
+	set.lowest_unanswered = 2;
+	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_SEQUENCER_INVALID);
+	set.guard_sequencer = bytes_of_text(a->sequencer);
+	set.number = 2;
 	assert_int_equal(world_call(&w, 1, &release)->error, ERROR_OK);
 	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_OK); /* the repeat */
 	set.number = 3;
 	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_SEQUENCER_INVALID);
 	set.guard_sequencer = bytes_of_text("nonsense");
 	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_SEQUENCER_INVALID);
+	world_free(&w);
+}
+
+/* Property: a number names one request; under it no other kind is answered or done. And a lock is
+ * not taken in no mode. */
+static void nonsense_is_refused(void **state)
+{
+	struct request set = {.kind = MESSAGE_SET_CONTENTS, .number = 2, .lowest_unanswered = 2};
+	struct request acquire = {.kind = MESSAGE_ACQUIRE, .number = 2, .lowest_unanswered = 2};
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	set.session = acquire.session = world_session(&w, 1);
+	set.handle = acquire.handle = world_open(&w, set.session, "/ls/local/x", 1);
+	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_OK);
+	acquire.acquire.mode = WIRE_LOCK_EXCLUSIVE;
+	assert_int_equal(world_call(&w, 1, &acquire)->error, ERROR_INVALID_ARGUMENT);
+	acquire.number = 3;
+	acquire.acquire.mode = WIRE_LOCK_FREE;
+	assert_int_equal(world_call(&w, 1, &acquire)->error, ERROR_INVALID_ARGUMENT);
+	acquire.acquire.mode = WIRE_LOCK_EXCLUSIVE;
+	assert_int_equal(world_call(&w, 1, &acquire)->error, ERROR_OK);
+	set.number = 3;
+	assert_int_equal(world_call(&w, 1, &set)->error, ERROR_INVALID_ARGUMENT);
 	world_free(&w);
 }
 
@@ -231,6 +269,7 @@ int main(void)
 		cmocka_unit_test(calls_go_with_their_stream),
 		cmocka_unit_test(handles_are_forgotten),
 		cmocka_unit_test(sequencer_guards_calls),
+		cmocka_unit_test(nonsense_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
