@@ -302,20 +302,18 @@ static void view_release(struct view *v)
 }
 
 /* A majority without a master is electing one: worth a moment's patience, asked again and again.
- * Without a majority there is nothing to wait for. */
-static struct view look(const struct cli *c, struct chubby_operator *o)
+ * Without a majority there is nothing to wait for. The view points into itself: filled in place. */
+static void look(const struct cli *c, struct chubby_operator *o, struct view *v)
 {
 	int64_t until_ns = clock_now_ns() + ELECTION_PATIENCE_NS;
 
 	for (;;) {
-		struct view v = {0};
-
-		ask_all(c, o, &v);
-		merge(&v);
-		if (v.master != NULL || v.answering < v.voting / 2 + 1 ||
+		ask_all(c, o, v);
+		merge(v);
+		if (v->master != NULL || v->answering < v->voting / 2 + 1 ||
 		    clock_now_ns() >= until_ns)
-			return v;
-		view_release(&v);
+			return;
+		view_release(v);
 		poll(NULL, 0, ASK_AGAIN_MS);
 	}
 }
@@ -324,12 +322,12 @@ int command_status(const struct cli *c)
 {
 	struct chubby_operator *o;
 	struct chubby_error e;
-	struct view v;
+	struct view v = {0};
 	int status = 0;
 
 	if (operator_open(c->settings.servers, c->settings.cell, &o, &e) != ERROR_OK)
 		return failure(&e);
-	v = look(c, o);
+	look(c, o, &v);
 	if (c->json)
 		status = show_json(c, o, &v);
 	else
