@@ -231,7 +231,8 @@ static enum error net_check_address(const struct net_config *c, const char *what
 		CHECK(asprintf(
 			      ret_trouble,
 			      "%s %s is beyond loopback, where plaintext could be read and forged; "
-			      "use a loopback address",
+			      "use a loopback address, or see "
+			      "--insecure-plaintext-beyond-loopback",
 			      what, address) > 0);
 		return ERROR_INVALID_ARGUMENT;
 	}
