@@ -17,9 +17,9 @@
 static const char init_text[] =
 	"usage: chubbyd init --cell NAME --replica ID=CLIENT,PEER[,WEB] ... --out DIR\n"
 	"\n"
-	"Makes DIR/<id> for each replica of a new cell. Move each to the machine of its replica and\n"
-	"run chubbyd there. Do this once: making a cell again is another cell, and a directory that\n"
-	"was used must never be replaced by a fresh one.\n"
+	"Makes DIR/<id> for each replica of a new cell. Move each to the machine of its\n"
+	"replica and run chubbyd there. Do this once: making a cell again is another cell,\n"
+	"and a directory that was used must never be replaced by a fresh one.\n"
 	"\n"
 	"  --cell NAME            1..63 of a-z, 0-9, '-', '.', '_'\n"
 	"  --replica 1=host:port,host:port[,host:port]\n"

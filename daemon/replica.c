@@ -61,7 +61,7 @@ static void handle(struct replica *r, const struct net_event *ev)
 	}
 }
 
-/* From here on a doubtful end of the log is settled: a majority knows of nothing that is missing. */
+/* From here on a doubtful end of the log is settled: a majority misses nothing. */
 static void vetted_news(struct replica *r)
 {
 	enum paxos_role role = paxos_role(r->paxos);

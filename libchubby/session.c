@@ -205,7 +205,7 @@ static int64_t keepalive_overdue_ns(const struct session *s)
 {
 	if (s->keepalive_id == 0)
 		return TIME_NEVER;
-	/* A held one is answered with about 5 of 12 of the lease left; with a quarter it is late. */
+	/* A held one is answered with 5 of 12 of the lease left; with a quarter it is late. */
 	return s->keepalive_sent_ns +
 	       (s->keepalive_immediate ? SESSION_SUSPECT_NS : s->lease_told_ns / 4 * 3);
 }

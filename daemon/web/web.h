@@ -6,7 +6,8 @@
  *   /          a page for people
  *
  * It never touches the replica's state: the loop publishes snapshots, pages are made of the newest
- * one. Plain HTTP, so it listens on loopback unless the flag that allows plaintext elsewhere is set.
+ * one. Plain HTTP, so it listens on loopback, unless the flag that allows plaintext elsewhere is
+ * set.
  */
 #ifndef CHUBBY_WEB_WEB_H
 #define CHUBBY_WEB_WEB_H

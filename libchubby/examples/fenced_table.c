@@ -16,7 +16,8 @@ static const char schema[] =
 	"CREATE TRIGGER IF NOT EXISTS remember_insert AFTER INSERT ON result "
 	"BEGIN INSERT INTO history(name, value, token) VALUES(NEW.name, NEW.value, NEW.token); END;"
 	"CREATE TRIGGER IF NOT EXISTS remember_update AFTER UPDATE ON result "
-	"BEGIN INSERT INTO history(name, value, token) VALUES(NEW.name, NEW.value, NEW.token); END;";
+	"BEGIN INSERT INTO history(name, value, token) "
+	"VALUES(NEW.name, NEW.value, NEW.token); END;";
 
 /* Without a token the old one stays: the trigger finds nothing to refuse. */
 static const char write_sql[] =

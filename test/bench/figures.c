@@ -5,7 +5,7 @@
  *   figures own      [--seconds S] [--clients N] N clients, a lock each: pairs a second
  *   figures handoff  [--seconds S] [--clients N] N clients, one lock: grants a second
  *   figures reads    [--seconds S] [--clients N] linearizable reads
- *   figures writes   [--seconds S]              prints each gap above 50 ms between two
+ *   figures writes   [--seconds S]              prints each gap above 200 ms between two
  *                                               acknowledged writes; for kills of the master
  *
  * Each client is a session of its own with a thread that makes one call after the other.
@@ -25,7 +25,7 @@
 
 #define CLIENTS_MAX 256
 #define SAMPLES_MAX 400000
-#define GAP_MS 50.0
+#define GAP_MS 200.0
 
 struct client {
 	pthread_t thread;

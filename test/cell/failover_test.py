@@ -107,7 +107,7 @@ def three_down():
 
 
 def stopped_master():
-    """kill -STOP of the master for 20 s: another takes over; the stopped one answers nothing stale"""
+    """kill -STOP of the master for 20 s: another takes over, the stopped one tells nothing stale"""
     with cells.Cell() as c:
         c.chubby("put", "/ls/local/a", "0")
         old = c.master()

@@ -39,8 +39,8 @@ def exit_status():
         r = c.chubby("lock", "/ls/local/a", "--", "sh", "-c", "kill -9 $$", check=False)
         assert r.returncode == 128 + 9, r
         r = c.chubby("lock", "/ls/local/a", "--", "sh", "-c",
-                     'echo "$CHUBBY_LOCK_PATH $CHUBBY_FENCING_TOKEN"; chubby_seq="$CHUBBY_SEQUENCER";'
-                     f'{cells.CHUBBY} check "$chubby_seq" >&2')
+                     'echo "$CHUBBY_LOCK_PATH $CHUBBY_FENCING_TOKEN"; '
+                     f'{cells.CHUBBY} check "$CHUBBY_SEQUENCER" >&2')
         path, token = r.stdout.split()
         assert path == "/ls/local/a" and int(token) > 0, r.stdout
         r = c.chubby("lock", "/ls/local/a", "--", "sh", "-c", 'printf %s "$CHUBBY_SEQUENCER"')
