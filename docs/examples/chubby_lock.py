@@ -11,9 +11,9 @@ seen: then a job that was paused beyond its lease can do no harm when it wakes u
 
 CHUBBY_SERVERS in the environment says the same as --servers; CHUBBY_PROTO where the .proto files
 are, if not beside this example. It needs grpcio, protoc and protoc's plugin for Python (Debian:
-python3-grpcio, protobuf-compiler, protobuf-compiler-grpc), and the .proto files, nothing else of Chubby. With grpcio-tools from PyPI
-instead, `python3 -m grpc_tools.protoc` takes the place of protoc. docs/any-language.md tells the
-same without Python.
+python3-grpcio, protobuf-compiler, protobuf-compiler-grpc), and the .proto files; nothing else of
+Chubby. With grpcio-tools from PyPI, `python3 -m grpc_tools.protoc` takes the place of protoc.
+docs/any-language.md tells the same without Python.
 """
 import argparse
 import os

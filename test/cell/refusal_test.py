@@ -37,8 +37,8 @@ class Room:
     def init(self, name, port):
         """A replica's directory, made for BASE+port and so on."""
         where = ",".join(f"127.0.0.1:{self.base + o + port}" for o in (0, 100, 200))
-        subprocess.run([cells.CHUBBYD, "init", "--cell", "local", "--replica", f"1={where}", "--out",
-                        self.path(name)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([cells.CHUBBYD, "init", "--cell", "local", "--replica", f"1={where}",
+                        "--out", self.path(name)], check=True, stdout=subprocess.DEVNULL)
         return self.path(name, "1")
 
     def start(self, data, said=subprocess.DEVNULL):
@@ -205,7 +205,7 @@ def log_of(c, replica, after):
 
 
 def damage():
-    """damaged files: the replica says which, in log and status, and takes no part; the others serve"""
+    """damaged files: the replica says which, in log and status, and takes no part; others serve"""
     with cells.Cell() as c:
         c.chubby("put", "/ls/local/a", "1")
         victim = c.master() % 5 + 1
