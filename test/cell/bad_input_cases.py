@@ -241,8 +241,9 @@ def sequencers(b, good):
         b.judge(f"CheckSequencer: {what}", outcome, "clear")
         return outcome.status == Code.OK and outcome.reply.valid
     assert check("the good one", good)
-    for what in (b"", b"x", b":::::::", good[:-1], good + b"0", good + b"\0", good + b"/", b" " + good,
-                 b"1:x:-1:1.0:1:1:/ls/local/a", b"1:x:99999999999999999999:1.0:1:1:/ls/local/a",
+    for what in (b"", b"x", b":::::::", good[:-1], good + b"0", good + b"\0", good + b"/",
+                 b" " + good, b"1:x:-1:1.0:1:1:/ls/local/a",
+                 b"1:x:99999999999999999999:1.0:1:1:/ls/local/a",
                  good.replace(b"1:x", b"1:s"), good.replace(b"1:x", b"2:x"),
                  good.replace(b"/ls/local", b"/ls/other"), good.replace(b":1:/", b":01:/"),
                  bytes(1536), bytes(1537), b"\xff" * 100):
