@@ -38,7 +38,7 @@ struct pair {
 	char address_a[32], address_b[32];
 };
 
-/* A port that is free for now: two replicas must know each other's before either listens. */
+/* A port that is free at the moment: two replicas must know each other's before either listens. */
 static void free_address(char address[32])
 {
 	const struct net_config config = config_of(9, CELL_LOW, "127.0.0.1:0", 8, "127.0.0.1:1");
