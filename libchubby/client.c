@@ -89,6 +89,7 @@ void client_call(struct chubby *cell, struct client_call *c)
 			CHECK(errno == EINTR);
 	} else {
 		c->error = ERROR_CANCELLED;
+		c->failed_op = -1;
 	}
 	sem_destroy(&c->done);
 }

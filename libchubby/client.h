@@ -33,6 +33,7 @@ struct client_call {
 	struct reply reply;               /* OK: points into `arena` */
 	struct arena arena;               /* the caller releases it */
 	char message[CALL_MESSAGE_BYTES]; /* not OK: what the cell or the session said */
+	int64_t failed_op;                /* a refused MULTI: which operation; -1: about none */
 	/* for the library thread */
 	sem_t done;
 };

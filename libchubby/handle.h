@@ -25,4 +25,7 @@ struct chubby_handle {
 MUST_USE enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c,
 				      const char *verb, struct chubby_error *ret_error);
 
+/* The handle holds the lock under this grant, which is copied. */
+void grant_keep(struct chubby_handle *h, const struct wire_grant *g);
+
 #endif

@@ -46,7 +46,7 @@ static enum chubby_code acquire_request(const struct chubby_acquire_options *o,
 	return CHUBBY_OK;
 }
 
-static void grant_keep(struct chubby_handle *h, const struct wire_grant *g)
+void grant_keep(struct chubby_handle *h, const struct wire_grant *g)
 {
 	pthread_mutex_lock(&h->mutex);
 	free(h->sequencer);

@@ -55,6 +55,7 @@ static void call_done(struct client_call *c, const struct reply *r, struct arena
 	} else {
 		snprintf(c->message, sizeof(c->message), "%.*s", (int)r->message.size,
 			 r->message.size > 0 ? (const char *)r->message.data : "");
+		c->failed_op = r->has_failed_op ? (int64_t)r->failed_op : -1;
 	}
 	sem_post(&c->done); /* from here on it is its caller's */
 }

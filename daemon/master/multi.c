@@ -20,11 +20,16 @@ static bool is_guard(uint32_t kind)
 	return kind >= MULTI_GUARD_EXISTS && kind <= MULTI_GUARD_TOKEN;
 }
 
-/* Says which operation it was, in words too: a refusal has no body on the wire. */
+/* Says which operation it was, for programs and in words. */
 static void refuse(struct master *m, struct call_id call, uint32_t at, enum error error,
 		   const char *why)
 {
-	struct reply r = {.kind = MESSAGE_MULTI, .error = error, .multi = {.failed_op = at}};
+	struct reply r = {
+		.kind = MESSAGE_MULTI,
+		.error = error,
+		.has_failed_op = true,
+		.failed_op = at,
+	};
 	char text[256];
 	int size = snprintf(text, sizeof(text), "operation %u, counted from 0: %s", at,
 			    why != NULL ? why : error_text(error));

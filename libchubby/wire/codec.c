@@ -53,6 +53,8 @@ struct reply wire_error_reply(const struct reply *r)
 		.epoch = r->epoch,
 		.retry_after_ns = r->retry_after_ns,
 		.generation = r->generation,
+		.has_failed_op = r->has_failed_op,
+		.failed_op = r->failed_op,
 	};
 	size_t size = WIRE_TEXT_MAX_BYTES;
 
@@ -149,6 +151,8 @@ enum error wire_encode_server_envelope(uint64_t call_id, const struct reply *r,
 		envelope.reply.epoch = refusal.epoch;
 		envelope.reply.retry_after_ns = refusal.retry_after_ns;
 		envelope.reply.generation = refusal.generation;
+		envelope.reply.has_failed_op = refusal.has_failed_op;
+		envelope.reply.failed_op = refusal.failed_op;
 		envelope.refusal = is_push(r->kind) ? ERROR_OK : r->error;
 	}
 	if (envelope.refusal == ERROR_OK && !has_envelope(r->kind) && !is_push(r->kind))

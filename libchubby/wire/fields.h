@@ -58,7 +58,7 @@ enum field_flag {
 	FIELD_INLINE = 8,   /* MESSAGES: the array itself is the member, `max` long */
 	FIELD_UTF8 = 16,    /* NAMES: strings */
 	/* MESSAGE: when it is there. `aux` is the offset of the member that tells. */
-	FIELD_IF_FLAG = 32,   /* a bool */
+	FIELD_IF_FLAG = 32,   /* a bool; U32 too */
 	FIELD_IF_CASE = 64,   /* an enum that equals `max`: one case of a oneof */
 	FIELD_IF_ERROR = 128, /* an enum error that is not OK */
 };
@@ -144,6 +144,10 @@ MUST_USE bool fields_end(struct buffer *b, const struct fields_mark *mark);
 
 #define BOOL(m, f, s, at) {FIELD_ROW(m, f, FIELD_BOOL, s, at, sizeof(bool), FIELD_RANGE)}
 #define U32(m, f, s, at) {FIELD_ROW(m, f, FIELD_U32, s, at, 4, FIELD_RANGE)}
+/* One whose zero means something: `flag` tells whether it is there. */
+#define U32_IF(m, f, s, at, flag)                                                                  \
+	{FIELD_ROW(m, f, FIELD_U32, s, at, 4, FIELD_RANGE), .aux = FIELD_AT(s, flag, 1),           \
+	 .flags = FIELD_IF_FLAG}
 #define U64(m, f, s, at) {FIELD_ROW(m, f, FIELD_U64, s, at, 8, FIELD_RANGE)}
 #define I64(m, f, s, at) {FIELD_ROW(m, f, FIELD_I64, s, at, 8, FIELD_RANGE)}
 #define FIXED64(m, f, s, at) {FIELD_ROW(m, f, FIELD_FIXED64, s, at, 8, FIELD_RANGE)}

@@ -115,6 +115,7 @@ static bool store_number(const struct field *f, uint8_t *member, uint64_t v)
 
 static enum error read_number(struct level *l, const struct field *f, pb_wire_type_t type)
 {
+	const bool present = true;
 	uint64_t v = 0;
 
 	if (f->type == FIELD_FIXED64) {
@@ -125,6 +126,8 @@ static enum error read_number(struct level *l, const struct field *f, pb_wire_ty
 	}
 	if (!store_number(f, l->target + f->offset, v))
 		return refuse(l->d, f, ERROR_INVALID_ARGUMENT);
+	if (f->flags & FIELD_IF_FLAG)
+		memcpy(l->target + f->aux, &present, sizeof(present));
 	return ERROR_OK;
 }
 

@@ -275,7 +275,6 @@ static enum error put_number(const struct field *f, const uint8_t *member, struc
 	case FIELD_BOOL:
 		v = *member;
 		break;
-	case FIELD_U32:
 	case FIELD_ERROR:
 		v = load_u32(member);
 		break;
@@ -302,6 +301,16 @@ static enum error put_number(const struct field *f, const uint8_t *member, struc
 						    : put_varint(b, f->number, v));
 }
 
+static enum error put_u32(const struct field *f, const uint8_t *source, struct buffer *b)
+{
+	uint32_t v = load_u32(source + f->offset);
+	bool present = v != 0;
+
+	if (f->flags & FIELD_IF_FLAG)
+		memcpy(&present, source + f->aux, sizeof(present));
+	return present ? full_unless(put_varint(b, f->number, v)) : ERROR_OK;
+}
+
 static enum error encode_rows(const struct fields *table, const uint8_t *source, struct buffer *b)
 {
 	for (size_t i = 0; i < table->count; i++) {
@@ -318,6 +327,9 @@ static enum error encode_rows(const struct fields *table, const uint8_t *source,
 			e = full_unless(content.size <= f->max && put_bytes(b, f->number, content));
 			break;
 		}
+		case FIELD_U32:
+			e = put_u32(f, source, b);
+			break;
 		case FIELD_MESSAGE:
 			e = put_single_message(f, source, b);
 			break;

@@ -303,6 +303,8 @@ struct reply {
 	struct epoch epoch;          /* EPOCH_CHANGED; and in the bodies that carry one */
 	int64_t retry_after_ns;
 	uint64_t generation; /* GENERATION_MISMATCH; SET_CONTENTS, SET_ACL when OK */
+	bool has_failed_op;  /* MULTI: the refusal is about one operation, */
+	uint32_t failed_op;  /* this one, from 0 */
 	/* OK: revision where the reply has one. */
 	uint64_t revision;
 
@@ -356,7 +358,6 @@ struct reply {
 			enum wire_lock_mode mode;
 		} check_sequencer;
 		struct {
-			uint32_t failed_op;
 			uint32_t grant_count;
 			const struct wire_grant *grants;
 		} multi;

@@ -24,6 +24,7 @@ static const struct field error_rows[] = {
 	U64(Error, epoch, reply, epoch),
 	MS_UP(Error, retry_after_ms, reply, retry_after_ns),
 	U64(Error, generation, reply, generation),
+	U32_IF(Error, failed_op, reply, failed_op, has_failed_op),
 };
 const struct fields wire_error = FIELDS(error_rows);
 

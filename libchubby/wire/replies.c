@@ -102,7 +102,7 @@ static const struct field check_sequencer_rows[] = {
 
 static const struct field multi_rows[] = {
 	REVISION(MultiReply),
-	U32(MultiReply, failed_op, reply, multi.failed_op),
+	U32(MultiReply, failed_op, reply, failed_op),
 	MESSAGES(MultiReply, grants, reply, multi.grants, multi.grant_count, &wire_grant,
 		 WIRE_MULTI_MAX),
 };

@@ -36,7 +36,8 @@ static inline bool row_fits(const struct field *f, const struct proto_field *p)
 	case FIELD_BOOL:
 		return p->type == PROTO_BOOL && !repeated;
 	case FIELD_U32:
-		return (p->type == PROTO_UINT32 || p->type == PROTO_INT32) && !repeated;
+		return (p->type == PROTO_UINT32 || p->type == PROTO_INT32) &&
+		       p->rule == (f->flags & FIELD_IF_FLAG ? PROTO_OPTIONAL : PROTO_SINGULAR);
 	case FIELD_U64:
 		return p->type == PROTO_UINT64 && !repeated;
 	case FIELD_I64:

@@ -168,9 +168,6 @@ static inline void fill_number(struct rng *r, const struct field *f, uint8_t *at
 		small &= ((UINT32_C(1) << f->max) - 1) << 1;
 		memcpy(at, &small, sizeof(small));
 		break;
-	case FIELD_U32:
-		memcpy(at, &small, sizeof(small));
-		break;
 	case FIELD_MS:
 	case FIELD_MS64:
 		if (f->flags & FIELD_OPTIONAL && rng_below(r, 2) == 0)
@@ -181,6 +178,18 @@ static inline void fill_number(struct rng *r, const struct field *f, uint8_t *at
 		memcpy(at, &n, sizeof(n));
 		break;
 	}
+}
+
+static inline void fill_u32(struct rng *r, const struct field *f, uint8_t *base)
+{
+	bool there = rng_below(r, 2) == 0;
+	uint32_t n = (uint32_t)random_u64(r);
+
+	if (f->flags & FIELD_IF_FLAG) {
+		memcpy(base + f->aux, &there, sizeof(there));
+		n = there ? n : 0;
+	}
+	memcpy(base + f->offset, &n, sizeof(n));
 }
 
 /* Kinds of oneofs, and errors that make a part appear, are set before. */
@@ -208,6 +217,9 @@ static inline void fill(struct rng *r, struct arena *arena, const struct fields 
 			for (size_t n = 0; n < FIELD_NAMES_COUNT; n++)
 				texts[n] = random_text(r, arena, f->max, f->flags & FIELD_UTF8);
 			memcpy(base + f->offset, texts, sizeof(texts));
+			break;
+		case FIELD_U32:
+			fill_u32(r, f, base);
 			break;
 		default:
 			fill_number(r, f, base + f->offset);
@@ -310,6 +322,9 @@ static inline const char *difference(const struct fields *t, const uint8_t *a, c
 			same = *x == *y;
 			break;
 		case FIELD_U32:
+			same = memcmp(x, y, 4) == 0 &&
+			       (!(f->flags & FIELD_IF_FLAG) || a[f->aux] == b[f->aux]);
+			break;
 		case FIELD_ENUM:
 		case FIELD_ERROR:
 		case FIELD_MASK:

@@ -101,13 +101,18 @@ static void nothing_of_it(void **state)
 	ops[2].handle = c.hx;
 	a = multi(&c, 1, 3, ops);
 	assert_int_equal(a->reply.error, ERROR_BUSY);
-	assert_int_equal(a->reply.multi.failed_op, 2);
+	assert_true(a->reply.has_failed_op);
+	assert_int_equal(a->reply.failed_op, 2);
 	assert_non_null(strstr(a->message, "operation 2"));
 	assert_null(cell_node_at(c.w.cell, bytes_of_text("/z")));
 	ops[0].kind = MULTI_GUARD_ABSENT;
+	a = multi(&c, 1, 3, ops); /* the same, asked again */
+	assert_int_equal(a->reply.error, ERROR_BUSY);
+	assert_int_equal(a->reply.failed_op, 2);
 	a = multi(&c, 2, 3, ops);
 	assert_int_equal(a->reply.error, ERROR_GUARD_FAILED);
-	assert_int_equal(a->reply.multi.failed_op, 0);
+	assert_true(a->reply.has_failed_op);
+	assert_int_equal(a->reply.failed_op, 0);
 	world_free(&c.w);
 }
 
@@ -175,7 +180,9 @@ static void nonsense_is_refused(void **state)
 		{.kind = MULTI_GUARD_EXISTS, .path = x},
 	};
 	assert_int_equal(multi(&c, 0, 2, late_guard)->reply.error, ERROR_INVALID_ARGUMENT);
+	assert_int_equal(multi(&c, 0, 2, late_guard)->reply.failed_op, 1);
 	assert_int_equal(multi(&c, 0, 0, late_guard)->reply.error, ERROR_INVALID_ARGUMENT);
+	assert_false(multi(&c, 0, 0, late_guard)->reply.has_failed_op);
 	assert_int_equal(cell_meta(c.w.cell)->revision.n, before.n);
 	world_free(&c.w);
 }

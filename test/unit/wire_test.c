@@ -245,6 +245,42 @@ static void refusals_are_read_as_written(void **state)
 	setting_release(&s);
 }
 
+/* Operation 0 is one, and none is told apart from it; who wrote before the field was there, and who
+ * reads without knowing it, are understood. */
+static void refusals_name_their_operation(void **state)
+{
+	static const char old[] = "\x08\x01\x12\x02\x08\x26";           /* GUARD_FAILED */
+	static const char first[] = "\x08\x01\x12\x04\x08\x26\x38\x00"; /* of operation 0 */
+	struct reply r = {.error = ERROR_GUARD_FAILED, .has_failed_op = true}, back;
+	const char *trouble = NULL;
+	struct setting s;
+	uint64_t id;
+
+	setting_init(&s, 10);
+	assert_int_equal(wire_decode_server_envelope(LITERAL(old), &s.arena, &id, &back, &trouble),
+			 ERROR_OK);
+	assert_false(back.has_failed_op);
+	assert_int_equal(wire_decode_server_envelope(LITERAL(first), &s.arena, &id, &back,
+						     &trouble),
+			 ERROR_OK);
+	assert_true(back.has_failed_op);
+	assert_int_equal(back.failed_op, 0);
+	for (int i = 0; i < 2; i++, setting_next(&s), r.has_failed_op = false) {
+		assert_int_equal(wire_encode_status(&r, &s.out), ERROR_OK);
+		assert_int_equal(wire_decode_status(buffer_view(&s.out), &s.arena, &back),
+				 ERROR_OK);
+		assert_int_equal(back.has_failed_op, r.has_failed_op);
+		buffer_clear(&s.out);
+		assert_int_equal(wire_encode_server_envelope(1, &r, &s.out), ERROR_OK);
+		assert_int_equal(wire_decode_server_envelope(buffer_view(&s.out), &s.arena, &id,
+							     &back, &trouble),
+				 ERROR_OK);
+		assert_int_equal(back.error, ERROR_GUARD_FAILED);
+		assert_int_equal(back.has_failed_op, r.has_failed_op);
+	}
+	setting_release(&s);
+}
+
 /* A sentence too long for a trailer is cut between characters; none becomes the error's text. */
 static void sentences_of_refusals_fit(void **state)
 {
@@ -397,6 +433,7 @@ int main(void)
 		cmocka_unit_test(requests_are_read_as_written),
 		cmocka_unit_test(replies_are_read_as_written),
 		cmocka_unit_test(refusals_are_read_as_written),
+		cmocka_unit_test(refusals_name_their_operation),
 		cmocka_unit_test(sentences_of_refusals_fit),
 		cmocka_unit_test(milliseconds_round_to_the_safe_side),
 		cmocka_unit_test(envelopes_hold_one_body),
