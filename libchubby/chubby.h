@@ -141,8 +141,16 @@ CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_connect(const struct chubby_o
 							   struct chubby **ret_cell,
 							   struct chubby_error *ret_error);
 
-/* Ends the session: locks are released, waiting calls return CANCELLED, handles and locks of it
- * are freed. Not from a callback. NULL is allowed. */
+/* The same without waiting: the session opens in the background, and calls wait for it. SAFE tells
+ * that it stands, EXPIRED that it does not and never will (reason UNAVAILABLE after connect_ms, or
+ * the cell's refusal); then every call returns that reason, and chubby_disconnect() is what is
+ * left. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_connect_start(
+	const struct chubby_options *options, struct chubby **ret_cell,
+	struct chubby_error *ret_error);
+
+/* Ends the session: locks are released, waiting calls return CANCELLED, callbacks that are owed
+ * run; then handles, locks and calls of it are freed. Not from a callback. NULL is allowed. */
 CHUBBY_API void chubby_disconnect(struct chubby *cell);
 
 CHUBBY_API uint64_t chubby_session_id(const struct chubby *cell);
@@ -275,12 +283,61 @@ CHUBBY_API uint64_t chubby_token(const struct chubby_handle *handle);
 /* True if the handle holds the lock and the session's lease runs on this side. */
 CHUBBY_API bool chubby_is_held(const struct chubby_handle *handle);
 
+/* From now on every call on this handle is SEQUENCER_INVALID, without effect, unless the
+ * sequencer's grant stands at that moment (SetSequencer of the paper). NULL: no condition any
+ * more. SEQUENCER_INVALID at once only if the text is none. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_set_sequencer(struct chubby_handle *handle,
+								 const char *sequencer,
+								 struct chubby_error *ret_error);
+
 /* Asks the master whether the sequencer's grant stands. OK, SEQUENCER_INVALID. `ret_token` may be
  * NULL. */
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_check_sequencer(struct chubby *cell,
 								   const char *sequencer,
 								   uint64_t *ret_token,
 								   struct chubby_error *ret_error);
+
+/* ---- several at once ------------------------------------------------------------------------ */
+
+enum chubby_op_kind {
+	/* Guards: conditions that must hold. */
+	CHUBBY_GUARD_EXISTS = 1,     /* `path` or `handle` */
+	CHUBBY_GUARD_ABSENT = 2,     /* `path` */
+	CHUBBY_GUARD_GENERATION = 3, /* of the contents is `number` */
+	CHUBBY_GUARD_HOLDER = 4,     /* session `number` holds the lock; 0 with a handle: it does */
+	CHUBBY_GUARD_TOKEN = 5,      /* the lock is held under fencing token `number` */
+	/* Operations. */
+	CHUBBY_OP_CREATE = 6, /* `path`, `node_kind` (0: file), `data`; EXISTS if it is there */
+	CHUBBY_OP_WRITE = 7,  /* `data` are the new contents */
+	CHUBBY_OP_DELETE = 8,
+	CHUBBY_OP_ACQUIRE = 9,  /* `handle`, `mode` (0: exclusive); does not wait */
+	CHUBBY_OP_RELEASE = 10, /* `handle` */
+};
+
+/* One guard or operation; zero what does not apply. The node is named by `path` or by `handle`. */
+struct chubby_op {
+	enum chubby_op_kind kind;
+	const char *path;
+	struct chubby_handle *handle;
+	uint64_t number;
+	const void *data;
+	size_t size_bytes;
+	enum chubby_kind node_kind;
+	enum chubby_mode mode;
+};
+
+#define CHUBBY_MULTI_MAX_OPS 64
+#define CHUBBY_MULTI_NO_OP ((size_t)-1)
+
+/* All guards and operations at one instant, or none of them: one write to the log. Guards stand
+ * before operations. Handles hold what they acquired. On failure `ret_failed_op` (may be NULL) is
+ * the index of the first that failed, or CHUBBY_MULTI_NO_OP; the code is GUARD_FAILED, or what the
+ * operation alone would return. `ret_revision` may be NULL. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_multi(struct chubby *cell,
+							 const struct chubby_op *ops, size_t count,
+							 uint64_t *ret_revision,
+							 size_t *ret_failed_op,
+							 struct chubby_error *ret_error);
 
 /* ---- the common case ------------------------------------------------------------------------ */
 
@@ -290,11 +347,110 @@ struct chubby_lock;
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_lock(
 	struct chubby *cell, const char *path, const struct chubby_acquire_options *options,
 	struct chubby_lock **ret_lock, struct chubby_error *ret_error);
+/* Acquires the locks of 1 to 64 different paths, one after the other in byte order of the paths,
+ * so that callers that want some of the same never wait for each other in a circle. All or
+ * nothing: on failure those that it got are released. `wait_ms` of the options is for all
+ * together. ret_locks[i] is the lock of paths[i]. */
+CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_lock_all(
+	struct chubby *cell, const char *const paths[], size_t count,
+	const struct chubby_acquire_options *options, struct chubby_lock *ret_locks[],
+	struct chubby_error *ret_error);
 /* Releases and frees; NULL is allowed. */
 CHUBBY_API void chubby_unlock(struct chubby_lock *lock);
 CHUBBY_API uint64_t chubby_lock_token(const struct chubby_lock *lock);
 CHUBBY_API const char *chubby_lock_sequencer(const struct chubby_lock *lock);
 CHUBBY_API bool chubby_lock_is_held(const struct chubby_lock *lock);
+
+/* ---- without waiting ------------------------------------------------------------------------ */
+
+/*
+ * Every call that waits has a form that does not: chubby_X_start() begins it, and chubby_X_finish()
+ * takes its result, waiting if it must, and frees the call. In between the call may be asked, waited
+ * for, or cancelled. `done` is told, on the library's callback thread, when finishing will not wait;
+ * it may finish the call itself. What the arguments point to is copied by _start().
+ *
+ *   struct chubby_call *call;
+ *   chubby_acquire_start(handle, NULL, on_acquired, context, &call, NULL);
+ *   …
+ *   if (chubby_acquire_finish(call, &error) == CHUBBY_OK) …
+ *
+ * _start() fails only on bad arguments and in a forked child; then there is no call and no
+ * callback. Each call is finished once (or chubby_call_discard()ed); those that are left when the
+ * connection goes end CANCELLED, are told, and are freed with it. To finish a call with the
+ * function of another kind is INVALID_ARGUMENT, and the call lives on.
+ */
+struct chubby_call;
+typedef void chubby_done_callback(void *context, struct chubby_call *call);
+
+CHUBBY_API bool chubby_call_is_done(const struct chubby_call *call);
+/* Waits at most `wait_ms` (-1: no limit); true if the call is done. Not from a callback. */
+CHUBBY_API bool chubby_call_wait(struct chubby_call *call, int64_t wait_ms);
+/* Ends the call with CANCELLED unless it is done before; a lock that it may get is given back. What
+ * was sent may still take effect. It is finished as ever. */
+CHUBBY_API void chubby_call_cancel(struct chubby_call *call);
+/* Cancels, and frees; its callback is not told any more, once this returns (from the callback
+ * itself it may be called). What it would have returned is released: a lock, a handle, contents.
+ * NULL is allowed. */
+CHUBBY_API void chubby_call_discard(struct chubby_call *call);
+
+#define CHUBBY_START CHUBBY_MUST_USE CHUBBY_API enum chubby_code
+
+CHUBBY_START chubby_open_start(struct chubby *cell, const char *path, int flags,
+			       const void *initial, size_t initial_bytes,
+			       chubby_done_callback *done, void *context,
+			       struct chubby_call **ret_call, struct chubby_error *ret_error);
+CHUBBY_START chubby_open_finish(struct chubby_call *call, struct chubby_handle **ret_handle,
+				bool *ret_created, struct chubby_error *ret_error);
+/* Closes in the background; the handle is gone for the caller. NULL is allowed. */
+CHUBBY_API void chubby_close_start(struct chubby_handle *handle);
+
+CHUBBY_START chubby_get_start(struct chubby_handle *handle, chubby_done_callback *done,
+			      void *context, struct chubby_call **ret_call,
+			      struct chubby_error *ret_error);
+CHUBBY_START chubby_get_finish(struct chubby_call *call, struct chubby_contents *ret_contents,
+			       struct chubby_stat *ret_stat, struct chubby_error *ret_error);
+CHUBBY_START chubby_stat_start(struct chubby_handle *handle, chubby_done_callback *done,
+			       void *context, struct chubby_call **ret_call,
+			       struct chubby_error *ret_error);
+CHUBBY_START chubby_stat_finish(struct chubby_call *call, struct chubby_stat *ret_stat,
+				struct chubby_error *ret_error);
+CHUBBY_START chubby_set_start(struct chubby_handle *handle, const void *data, size_t size_bytes,
+			      uint64_t expected_generation, chubby_done_callback *done,
+			      void *context, struct chubby_call **ret_call,
+			      struct chubby_error *ret_error);
+CHUBBY_START chubby_set_finish(struct chubby_call *call, uint64_t *ret_generation,
+			       struct chubby_error *ret_error);
+CHUBBY_START chubby_delete_start(struct chubby_handle *handle, chubby_done_callback *done,
+				 void *context, struct chubby_call **ret_call,
+				 struct chubby_error *ret_error);
+CHUBBY_START chubby_delete_finish(struct chubby_call *call, struct chubby_error *ret_error);
+CHUBBY_START chubby_read_dir_start(struct chubby_handle *handle, chubby_done_callback *done,
+				   void *context, struct chubby_call **ret_call,
+				   struct chubby_error *ret_error);
+CHUBBY_START chubby_read_dir_finish(struct chubby_call *call, struct chubby_dir *ret_dir,
+				    struct chubby_error *ret_error);
+CHUBBY_START chubby_acquire_start(struct chubby_handle *handle,
+				  const struct chubby_acquire_options *options,
+				  chubby_done_callback *done, void *context,
+				  struct chubby_call **ret_call, struct chubby_error *ret_error);
+CHUBBY_START chubby_acquire_finish(struct chubby_call *call, struct chubby_error *ret_error);
+CHUBBY_START chubby_release_start(struct chubby_handle *handle, chubby_done_callback *done,
+				  void *context, struct chubby_call **ret_call,
+				  struct chubby_error *ret_error);
+CHUBBY_START chubby_release_finish(struct chubby_call *call, struct chubby_error *ret_error);
+CHUBBY_START chubby_check_sequencer_start(struct chubby *cell, const char *sequencer,
+					  chubby_done_callback *done, void *context,
+					  struct chubby_call **ret_call,
+					  struct chubby_error *ret_error);
+CHUBBY_START chubby_check_sequencer_finish(struct chubby_call *call, uint64_t *ret_token,
+					   struct chubby_error *ret_error);
+CHUBBY_START chubby_multi_start(struct chubby *cell, const struct chubby_op *ops, size_t count,
+				chubby_done_callback *done, void *context,
+				struct chubby_call **ret_call, struct chubby_error *ret_error);
+CHUBBY_START chubby_multi_finish(struct chubby_call *call, uint64_t *ret_revision,
+				 size_t *ret_failed_op, struct chubby_error *ret_error);
+
+#undef CHUBBY_START
 
 #ifdef __cplusplus
 }
