@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "clock_watch.h"
 #include "commands.h"
 #include "config.h"
 #include "wire/path.h"
@@ -50,6 +51,9 @@ enum error init_directories(const char *parent, const struct store_identity *ide
 {
 	struct stat st;
 
+	*ret_trouble = clock_start_trouble(DRIFT_PPM_DEFAULT, 0);
+	if (*ret_trouble != NULL)
+		return ERROR_INTERNAL;
 	if (mkdir(parent, 0700) != 0 && errno != EEXIST) {
 		*ret_trouble = config_sentence("cannot make %s: %s", parent, strerror(errno));
 		return ERROR_STORAGE_IO;

@@ -84,12 +84,26 @@ static void save_state(struct replica *r, int64_t now_ns)
 		r->save_at_ns = now_ns + SAVE_EVERY_NS / 20;
 }
 
+static void watch_clock(struct replica *r, int64_t now_ns)
+{
+	char *trouble = clock_watch_tick(&r->clock_watch, now_ns, (int32_t)r->config->drift_ppm);
+
+	if (trouble == NULL)
+		return;
+	log_error("this replica stops: %s", trouble);
+	free(trouble);
+	r->clock_failed = true;
+}
+
 /* Timers fire after everything that was waiting has been read: a loop that was late must not take
  * its own lateness for the silence of others. */
 static void fire_timers(struct replica *r)
 {
 	struct moment at = replica_moment(r);
 
+	watch_clock(r, at.now_ns);
+	if (r->clock_failed)
+		return;
 	if (at.now_ns >= paxos_next_tick(r->paxos))
 		paxos_tick(r->paxos, at.now_ns);
 	at = replica_moment(r);
@@ -259,11 +273,14 @@ static void outlast_storage(struct replica *r)
 
 static enum replica_exit loop(struct replica *r)
 {
-	while (!r->stop_asked && !r->restart && r->storage == ERROR_OK) {
+	while (!r->stop_asked && !r->restart && !r->clock_failed && r->storage == ERROR_OK) {
 		turn(r);
 		if (r->diverged && !r->resigned)
 			resign(r);
 	}
+	/* At once: whatever it promised by this clock, it must not act on. */
+	if (r->clock_failed)
+		return REPLICA_CLOCK_FAILED;
 	if (r->storage != ERROR_OK) {
 		outlast_storage(r);
 		return r->stop_asked ? REPLICA_STOPPED : REPLICA_STORAGE_FAILED;

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "cell/cell.h"
+#include "clock_watch.h"
 #include "codec/codec.h"
 #include "master/master.h"
 #include "net/net.h"
@@ -158,6 +159,8 @@ struct replica {
 	int64_t gossip_at_ns;
 	int64_t stop_at_ns; /* resigned: when to stop waiting for the hand-over */
 	bool stop_asked;
+	bool clock_failed;
+	struct clock_watch clock_watch;
 	bool restart; /* a snapshot is ready: the next start installs it */
 	bool drained;
 };

@@ -216,6 +216,12 @@ bool replica_start(struct replica *r)
 		return false;
 	}
 	r->identity = store_identity(r->store);
+	trouble = clock_start_trouble((int32_t)r->config->drift_ppm, r->identity->created_unix_ms);
+	if (trouble != NULL) {
+		refuse("cannot start", trouble, ERROR_INTERNAL);
+		return false;
+	}
+	clock_watch_init(&r->clock_watch);
 	if (!start_paxos(r))
 		return false;
 	start_master(r);

@@ -12,6 +12,7 @@ import urllib.request
 import cell as cells
 
 NOBODY = 65534
+SHIM = os.path.join(cells.BUILD, "test", "cell", "libclock_shim.so")
 
 
 class Room:
@@ -143,6 +144,37 @@ def directories():
         room.refused(1, data, "ermission denied", data=data, **who)
 
 
+def clocks():
+    """clocks that no lease can be measured with, and wall clocks that are plainly unset"""
+    def shim(**settings):
+        return dict(os.environ, LD_PRELOAD=SHIM,
+                    **{f"CLOCK_SHIM_{name}": value for name, value in settings.items()})
+    with Room() as room:
+        data = room.init("a", 1)
+        room.refused(1, "wall clock", "1970-01-01", "set the clock", data=data,
+                     env=shim(WALL_S="9"))
+        room.refused(1, "wall clock", "2026-01-01", "was made on", data=data,
+                     env=shim(WALL_S="1767225700"))
+        room.refused(1, "wall clock", "2286", data=data, env=shim(WALL_S="10000000000"))
+        room.refused(1, "stands still", data=data, env=shim(STILL="1"))
+        room.refused(1, "20000 ppm fast", "drift-ppm", data=data, env=shim(TICK_US="10200"))
+        # Within its allowance it starts; and stops by itself when the clock runs away later.
+        with open(room.path("said"), "w+", encoding="utf-8") as said:
+            p = subprocess.Popen([cells.CHUBBYD, "run", "--data", data], stderr=said,
+                                 env=shim(TICK_US="10050", FAST_AFTER="2"))
+            room.running.append(p)
+            cells.wait_for("the replica", lambda: healthy(room.base + 201))
+            assert p.wait(timeout=40) == 1
+            said.seek(0)
+            assert "this replica stops: the clock ran" in said.read()
+        # init says it too, before it makes anything.
+        r = subprocess.run([cells.CHUBBYD, "init", "--cell", "local", "--replica",
+                            "1=127.0.0.1:1,127.0.0.1:2", "--out", room.path("b")],
+                           capture_output=True, text=True, env=shim(WALL_S="9"), timeout=20)
+        assert r.returncode == 1 and "1970-01-01" in r.stderr, r.stderr
+        assert not os.path.exists(room.path("b")), "a cell was made by a wrong clock"
+
+
 def contention():
     """a second daemon on one directory, and ports that another process has"""
     with Room() as room:
@@ -272,4 +304,4 @@ def restore(c, victim, data, whole):
 
 
 if __name__ == "__main__":
-    cells.run(settings, directories, contention, damage)
+    cells.run(settings, directories, clocks, contention, damage)
