@@ -4,8 +4,8 @@
  *
  * An operation names its node by a path, or by a handle of the session, which then binds it to the
  * handle's instance; ACQUIRE and RELEASE need a handle, because a handle is what holds a lock.
- * CREATE and GUARD_ABSENT mean what is not there and take a path alone. A guard of the HOLDER with
- * a handle means that very handle, of this session.
+ * CREATE and GUARD_ABSENT mean what is not there and take a path alone. A guard of the HOLDER means
+ * any handle of the session that it names; with a handle and no session, that very handle.
  *
  * The reply holds a grant for each ACQUIRE, in their order. A repeat after the lock was lost again
  * cannot tell all of its grant: that one comes without sequencer and token, and names no lock.
@@ -57,9 +57,12 @@ static enum error resolve_handle(struct master *m, struct inbound *in,
 		return ERROR_HANDLE_STALE;
 	out->path = n->path;
 	out->instance = h->instance;
-	out->handle.n = h->number;
-	if (op->kind == MULTI_GUARD_HOLDER && op->number == 0)
+	if (!is_guard(op->kind)) {
+		out->handle.n = h->number;
+	} else if (op->kind == MULTI_GUARD_HOLDER && op->number == 0) {
+		out->handle.n = h->number;
 		out->number = in->lease->session;
+	}
 	return ERROR_OK;
 }
 

@@ -133,6 +133,10 @@ static void guard_by_handle(void **state)
 	assert_int_equal(multi(&c, 0, 2, ops)->reply.error, ERROR_OK);
 	ops[0].handle = c.hread; /* of the same node and session, but not the holder */
 	assert_int_equal(multi(&c, 0, 2, ops)->reply.error, ERROR_GUARD_FAILED);
+	ops[0].number = c.s.n; /* then the handle names the node alone */
+	assert_int_equal(multi(&c, 0, 2, ops)->reply.error, ERROR_OK);
+	ops[0].number = c.t.n;
+	assert_int_equal(multi(&c, 0, 2, ops)->reply.error, ERROR_GUARD_FAILED);
 	world_free(&c.w);
 }
 

@@ -1,0 +1,62 @@
+"""Several operations at once through libchubby, on a real cell and across failovers."""
+import json
+import os
+import subprocess
+
+import cell as cells
+
+SEVERAL = os.path.join(cells.BUILD, "test", "cell", "several")
+
+
+def several(c, *arguments):
+    return subprocess.Popen([SEVERAL, *map(str, arguments)], env=c.env, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def finish(process, timeout=60):
+    out, err = process.communicate(timeout=timeout)
+    assert process.returncode == 0, f"status {process.returncode}: {out}{err}"
+    return json.loads(out) if out.strip() else None
+
+
+def kill_master(c):
+    """kill -9, and until another master is there."""
+    victim = c.wait_master()
+    old = c.pid(victim)
+    c.kill(victim)
+    cells.wait_for("the dead replica's return", lambda: c.pid(victim) != old, 20)
+    c.wait_master()
+
+
+def one_client():
+    """guards, all or nothing, the operation that failed, several locks, bad arguments"""
+    with cells.Cell(replicas=3) as c:
+        finish(several(c, "check"))
+
+
+def exactly_once():
+    """multis of four clients across two kill -9 of the master take effect exactly once"""
+    with cells.Cell() as c:
+        clients = [several(c, "transfer", i) for i in range(4)]
+
+        def moved(i):
+            r = c.chubby("cat", f"/ls/local/to-{i}", check=False)
+            return int(r.stdout) if r.returncode == 0 and r.stdout else 0
+
+        for _ in range(2):
+            before = [moved(i) for i in range(4)]
+            cells.wait_for("moves", lambda: all(moved(i) > before[i] + 5 for i in range(4)))
+            kill_master(c)
+        before = [moved(i) for i in range(4)]
+        cells.wait_for("moves after the kills",
+                       lambda: all(moved(i) > before[i] + 5 for i in range(4)))
+        for p in clients:
+            p.terminate()
+        for r in map(finish, clients):
+            assert r["moved"] == moved(r["id"]), r
+            assert int(c.chubby("cat", f"/ls/local/from-{r['id']}").stdout) == -r["moved"], r
+        c.wait_alike()
+
+
+if __name__ == "__main__":
+    cells.run(one_client, exactly_once)
