@@ -27,5 +27,9 @@ MUST_USE enum chubby_code handle_call(struct chubby_handle *h, struct client_cal
 
 /* The handle holds the lock under this grant, which is copied. */
 void grant_keep(struct chubby_handle *h, const struct wire_grant *g);
+MUST_USE enum chubby_code acquire_options_check(const struct chubby_acquire_options *o,
+						struct chubby_error *ret_error);
+/* A lock of the convenience calls, which takes the handle over. */
+struct chubby_lock *lock_of_handle(struct chubby_handle *h);
 
 #endif

@@ -21,18 +21,27 @@ struct chubby_acquire_options chubby_acquire_options_default(void)
 
 /* ---- acquire and release -------------------------------------------------------------------- */
 
-static enum chubby_code acquire_request(const struct chubby_acquire_options *o,
-					struct client_call *ret_call,
-					struct chubby_error *ret_error)
+enum chubby_code acquire_options_check(const struct chubby_acquire_options *o,
+				       struct chubby_error *ret_error)
 {
-	struct client_call *c = ret_call;
-
 	if (o->lock_delay_ms < -1 || o->lock_delay_ms > LOCK_DELAY_MAX_MS)
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "lock_delay_ms: want 0 to 60000, or -1 for the default");
 	if (o->wait_ms < -1 || o->wait_ms > WAIT_MAX_MS)
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "wait_ms: want milliseconds, 0 for no limit, -1 not to wait");
+	return CHUBBY_OK;
+}
+
+static enum chubby_code acquire_request(const struct chubby_acquire_options *o,
+					struct client_call *ret_call,
+					struct chubby_error *ret_error)
+{
+	struct client_call *c = ret_call;
+	enum chubby_code code = acquire_options_check(o, ret_error);
+
+	if (code != CHUBBY_OK)
+		return code;
 	c->request.kind = MESSAGE_ACQUIRE;
 	c->request.acquire.mode = o->mode == CHUBBY_SHARED ? WIRE_LOCK_SHARED : WIRE_LOCK_EXCLUSIVE;
 	c->request.acquire.try_only = o->wait_ms < 0;
@@ -151,12 +160,26 @@ void locks_free(struct chubby *cell)
 	}
 }
 
+struct chubby_lock *lock_of_handle(struct chubby_handle *h)
+{
+	struct chubby_lock *l = mem_zalloc(sizeof(*l));
+	struct chubby *cell = h->cell;
+
+	l->handle = h;
+	pthread_mutex_lock(&cell->users_mutex);
+	l->next = cell->locks;
+	if (l->next != NULL)
+		l->next->previous = l;
+	cell->locks = l;
+	pthread_mutex_unlock(&cell->users_mutex);
+	return l;
+}
+
 enum chubby_code chubby_lock(struct chubby *cell, const char *path,
 			     const struct chubby_acquire_options *options,
 			     struct chubby_lock **ret_lock, struct chubby_error *ret_error)
 {
 	struct chubby_handle *h;
-	struct chubby_lock *l;
 	enum chubby_code code = chubby_open(cell, path, CHUBBY_WRITE | CHUBBY_CREATE, NULL, 0, &h,
 					    NULL, ret_error);
 
@@ -167,15 +190,7 @@ enum chubby_code chubby_lock(struct chubby *cell, const char *path,
 		chubby_close(h);
 		return code;
 	}
-	l = mem_zalloc(sizeof(*l));
-	l->handle = h;
-	pthread_mutex_lock(&cell->users_mutex);
-	l->next = cell->locks;
-	if (l->next != NULL)
-		l->next->previous = l;
-	cell->locks = l;
-	pthread_mutex_unlock(&cell->users_mutex);
-	*ret_lock = l;
+	*ret_lock = lock_of_handle(h);
 	return CHUBBY_OK;
 }
 
