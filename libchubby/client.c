@@ -97,6 +97,8 @@ void client_call(struct chubby *cell, struct client_call *c)
 void client_call_release(struct client_call *c)
 {
 	arena_release(&c->arena);
+	free(c->guard);
+	c->guard = NULL;
 }
 
 enum chubby_code client_result(const struct client_call *c, const char *what,

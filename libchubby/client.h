@@ -27,6 +27,7 @@
 struct client_call {
 	struct request request; /* what it points to stays until the call is done */
 	int64_t deadline_ns;    /* 0: the connection's default */
+	char *guard;            /* owned: what request.guard_sequencer points to; may be NULL */
 	uint64_t handle_number;
 	/* results */
 	enum error error;

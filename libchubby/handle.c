@@ -34,6 +34,7 @@ static void handle_free(struct chubby_handle *h)
 {
 	pthread_mutex_destroy(&h->mutex);
 	free(h->sequencer);
+	free(h->guard);
 	free(h->path);
 	free(h);
 }
@@ -186,6 +187,16 @@ const char *chubby_path(const struct chubby_handle *h)
 
 /* ---- calls on a handle ---------------------------------------------------------------------- */
 
+char *handle_guard(struct chubby_handle *h)
+{
+	char *guard;
+
+	pthread_mutex_lock(&h->mutex);
+	guard = h->guard != NULL ? mem_strdup(h->guard) : NULL;
+	pthread_mutex_unlock(&h->mutex);
+	return guard;
+}
+
 enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c, const char *verb,
 			     struct chubby_error *ret_error)
 {
@@ -201,6 +212,9 @@ enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c, con
 	} else {
 		c->request.handle = (struct bytes){h->token, h->token_size};
 		c->handle_number = h->number;
+		c->guard = handle_guard(h);
+		if (c->guard != NULL)
+			c->request.guard_sequencer = bytes_of_text(c->guard);
 		client_call(h->cell, c);
 		code = client_result(c, what, ret_error);
 		if (code != CHUBBY_OK)

@@ -17,6 +17,7 @@ struct chubby_handle {
 	pthread_mutex_t mutex;
 	char *sequencer; /* owned; of the latest grant, NULL before the first */
 	uint64_t fencing_token;
+	char *guard; /* owned; the sequencer that every call brings, NULL: none */
 	struct chubby_handle *previous, *next; /* guarded by the cell's users_mutex */
 };
 
@@ -24,6 +25,9 @@ struct chubby_handle {
  * ret_error; on OK the caller reads c->reply and calls client_call_release(). */
 MUST_USE enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c,
 				      const char *verb, struct chubby_error *ret_error);
+
+/* A copy of the sequencer that calls on the handle bring, which the caller frees; NULL: none. */
+MUST_USE char *handle_guard(struct chubby_handle *h);
 
 /* The handle holds the lock under this grant, which is copied. */
 void grant_keep(struct chubby_handle *h, const struct wire_grant *g);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "wire/sequencer.h"
 
 #define LOCK_DELAY_MAX_MS 60000
 #define WAIT_MAX_MS (INT64_C(1000) * 3600 * 24 * 365)
@@ -140,6 +141,31 @@ enum chubby_code chubby_check_sequencer(struct chubby *cell, const char *sequenc
 		*ret_token = c.reply.check_sequencer.fencing_token;
 	client_call_release(&c);
 	client_leave(cell);
+	return code;
+}
+
+enum chubby_code chubby_set_sequencer(struct chubby_handle *h, const char *sequencer,
+				      struct chubby_error *ret_error)
+{
+	enum chubby_code code = client_enter(h->cell, ret_error);
+	struct sequencer parsed;
+	char *guard = NULL, *former;
+
+	if (code != CHUBBY_OK)
+		return code;
+	if (sequencer != NULL && sequencer_parse(bytes_of_text(sequencer), &parsed) != ERROR_OK) {
+		code = error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
+				    "set sequencer %.100s: this is no sequencer", h->path);
+	} else {
+		if (sequencer != NULL)
+			guard = mem_strdup(sequencer);
+		pthread_mutex_lock(&h->mutex);
+		former = h->guard;
+		h->guard = guard;
+		pthread_mutex_unlock(&h->mutex);
+		free(former);
+	}
+	client_leave(h->cell);
 	return code;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "multi.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -171,6 +172,34 @@ static enum chubby_code ops_check(struct chubby *cell, const struct chubby_op *o
 	return CHUBBY_OK;
 }
 
+/* A request brings one sequencer, and each handle wants its own checked. */
+static enum chubby_code guard_find(const struct chubby_op *ops, size_t count, char **ret_guard,
+				   size_t *ret_failed_op, struct chubby_error *ret_error)
+{
+	char *guard = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		char *own = ops[i].handle != NULL ? handle_guard(ops[i].handle) : NULL;
+		bool differs = own != NULL && guard != NULL && strcmp(own, guard) != 0;
+
+		if (guard == NULL)
+			guard = own;
+		else
+			free(own);
+		if (differs) {
+			free(guard);
+			*ret_failed_op = i;
+			return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+					    "multi: operation %zu, counted from 0: its handle has "
+					    "another sequencer set than one before; use a "
+					    "GUARD_TOKEN for each lock instead",
+					    i);
+		}
+	}
+	*ret_guard = guard;
+	return CHUBBY_OK;
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static struct bytes copied(struct multi *m, const void *data, size_t size_bytes)
@@ -214,6 +243,8 @@ enum chubby_code multi_prepare(struct chubby *cell, const struct chubby_op *ops,
 	struct multi m = {.request = {.kind = MESSAGE_MULTI}};
 	struct wire_multi_op *copies;
 
+	if (code == CHUBBY_OK)
+		code = guard_find(ops, count, &m.guard, &failed_op, ret_error);
 	if (code != CHUBBY_OK) {
 		if (ret_failed_op != NULL)
 			*ret_failed_op = failed_op;
@@ -229,6 +260,8 @@ enum chubby_code multi_prepare(struct chubby *cell, const struct chubby_op *ops,
 	}
 	m.request.multi.count = (uint32_t)count;
 	m.request.multi.ops = copies;
+	if (m.guard != NULL)
+		m.request.guard_sequencer = bytes_of_text(m.guard);
 	*ret_multi = m;
 	return CHUBBY_OK;
 }
@@ -236,6 +269,7 @@ enum chubby_code multi_prepare(struct chubby *cell, const struct chubby_op *ops,
 void multi_release(struct multi *m)
 {
 	arena_release(&m->arena);
+	free(m->guard);
 }
 
 /* ---- the answer ----------------------------------------------------------------------------- */

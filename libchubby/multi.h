@@ -10,6 +10,7 @@
 struct multi {
 	struct request request; /* points into the arena */
 	struct arena arena;
+	char *guard;                    /* owned; of the handles that have one set, NULL: none */
 	struct chubby_handle **handles; /* as many as operations, NULL where there is none; they
 					 * are borrowed until multi_taken() */
 };
