@@ -6,7 +6,8 @@
  *   3 session     SESSION_EXPIRED unless it is live: checked in the apply that grants, so that
  *                 no grant follows its session's end
  *   4 exactly-once a number that was answered is answered again, and nothing changes
- *   5 the entry itself, its result stored under its number
+ *   5 sequencer   the grant that the request was bound to stands: else SEQUENCER_INVALID
+ *   6 the entry itself; its result, a refusal too, is stored under its number
  *
  * A void or malformed entry stores no result: the request may come again and be applied.
  */
@@ -94,6 +95,16 @@ static bool is_void(const struct cell *c, const struct entry *e)
 	return (is_epoch_bound(e) || e->guard_epoch.n != 0) && e->guard_epoch.n != c->meta.epoch.n;
 }
 
+static enum error apply_guarded(struct cell *c, const struct entry *e, struct result *r)
+{
+	const struct grant_guard *g = &e->guard_grant;
+
+	if (g->mode != LOCK_FREE &&
+	    cell_check_grant(c, g->instance, g->mode, g->grant, g->token) != ERROR_OK)
+		return ERROR_SEQUENCER_INVALID;
+	return entry_rules[e->kind].apply(c, e, r);
+}
+
 static void apply_numbered(struct cell *c, const struct entry *e, struct outcome *outcome)
 {
 	struct session_entry *s = session_find(c, e->session);
@@ -109,7 +120,7 @@ static void apply_numbered(struct cell *c, const struct entry *e, struct outcome
 	}
 	if (r->error != ERROR_NOT_FOUND)
 		return;
-	r->error = entry_rules[e->kind].apply(c, e, r);
+	r->error = apply_guarded(c, e, r);
 	r->revision = c->meta.revision;
 	/* The entry may have ended its own session. */
 	s = session_find(c, e->session);
@@ -131,7 +142,7 @@ static void apply_checked(struct cell *c, const struct entry *e, struct outcome 
 	else if (of_session && e->number != 0)
 		apply_numbered(c, e, outcome);
 	else
-		r->error = entry_rules[e->kind].apply(c, e, r);
+		r->error = apply_guarded(c, e, r);
 }
 
 void cell_apply(struct cell *c, const struct entry *e, struct outcome *ret_outcome)

@@ -101,6 +101,14 @@ enum session_end_reason {
 	SESSION_END_IDLE,       /* no handles and no calls for a minute */
 };
 
+/* What a sequencer names (Chubby 2.4). */
+struct grant_guard {
+	uint64_t instance;
+	enum lock_mode mode; /* LOCK_FREE: no grant is meant */
+	struct grant grant;
+	struct revision token;
+};
+
 /*
  * One entry. Bytes are borrowed from whoever decoded it, for the duration of cell_apply().
  *
@@ -119,6 +127,8 @@ struct entry {
 	/* Void unless it is the current one: EPOCH_CHANGED, and no result is stored. Epoch-bound
 	 * entries need it; others may have it (0: not bound). */
 	struct epoch guard_epoch;
+	/* SEQUENCER_INVALID unless it stands; what was done before is repeated all the same. */
+	struct grant_guard guard_grant;
 
 	union {
 		struct {

@@ -11,6 +11,14 @@ static const struct field grant_rows[] = {
 };
 static const struct fields grant_fields = FIELDS(grant_rows);
 
+static const struct field grant_guard_rows[] = {
+	U64(GuardGrant, instance, grant_guard, instance),
+	ENUM(GuardGrant, mode, grant_guard, mode, LOCK_EXCLUSIVE),
+	MESSAGE(GuardGrant, grant, grant_guard, grant, &grant_fields),
+	U64(GuardGrant, token, grant_guard, token),
+};
+static const struct fields grant_guard_fields = FIELDS(grant_guard_rows);
+
 static const struct field digest_rows[] = {
 	FIXED64(Digest, high, digest, high),
 	FIXED64(Digest, low, digest, low),
@@ -164,6 +172,7 @@ static const struct field entry_rows[] = {
 	U64(Entry, number, entry, number),
 	U64(Entry, lowest_unanswered, entry, lowest_unanswered),
 	U64(Entry, guard_epoch, entry, guard_epoch),
+	MESSAGE(Entry, guard_grant, entry, guard_grant, &grant_guard_fields),
 	BODY(epoch, ENTRY_EPOCH, epoch),
 	BODY(session_create, ENTRY_SESSION_CREATE, session_create),
 	BODY(session_end, ENTRY_SESSION_END, session_end),

@@ -217,7 +217,9 @@ void cancel_applied(struct master *m, const struct open_call *c, const struct re
 	struct reply out = {.kind = MESSAGE_CANCEL};
 	const struct lock_holder *h = cell_holder(m->cell, c->instance, c->session, c->handle);
 
-	if (h != NULL) {
+	if (r->error == ERROR_SEQUENCER_INVALID) {
+		reply_error(m, c->call, MESSAGE_CANCEL, r->error, NULL);
+	} else if (h != NULL) {
 		out.wait.grant = holder_grant(m, c->instance, h);
 		reply_with(m, c->call, false, &out);
 	} else if (r->error != ERROR_OK && r->error != ERROR_NOT_FOUND) {
@@ -245,6 +247,16 @@ void release_request(struct master *m, struct inbound *in)
 
 /* ---- sequencers ---------------------------------------------------------------------------- */
 
+static struct grant_guard grant_guard_of(const struct sequencer *s)
+{
+	return (struct grant_guard){
+		.instance = s->instance,
+		.mode = s->mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
+		.grant = {{s->revision}, s->index},
+		.token = {s->fencing_token},
+	};
+}
+
 /* INVALID_ARGUMENT for what is none; SEQUENCER_INVALID when its grant stands no more. */
 static enum error sequencer_judge(const struct master *m, struct bytes text, struct sequencer *s)
 {
@@ -252,15 +264,15 @@ static enum error sequencer_judge(const struct master *m, struct bytes text, str
 	const char *why = NULL;
 	struct bytes cell, inner;
 
+	struct grant_guard g;
+
 	if (sequencer_parse(text, s) != ERROR_OK ||
 	    path_parse(s->path, &cell, &inner, &why) != ERROR_OK)
 		return ERROR_INVALID_ARGUMENT;
 	if (!bytes_equal(cell, cell_meta(m->cell)->name))
 		return ERROR_SEQUENCER_INVALID;
-	if (cell_check_grant(m->cell, s->instance,
-			     s->mode == WIRE_LOCK_SHARED ? LOCK_SHARED : LOCK_EXCLUSIVE,
-			     (struct grant){{s->revision}, s->index},
-			     (struct revision){s->fencing_token}) != ERROR_OK)
+	g = grant_guard_of(s);
+	if (cell_check_grant(m->cell, g.instance, g.mode, g.grant, g.token) != ERROR_OK)
 		return ERROR_SEQUENCER_INVALID;
 	/* Whoever asks believes the path: the holder of one lock must not pass for another's. */
 	n = cell_node(m->cell, s->instance);
@@ -287,9 +299,11 @@ void check_sequencer_request(struct master *m, struct inbound *in)
 }
 
 /*
- * SetSequencer: a call that brings a sequencer fails unless its grant stands (Chubby 2.4). It is
- * checked on arrival; what must not happen once the grant is gone, not even in the moment that the
- * log takes, is a multi with a guard of the token. What was done already is not judged again.
+ * SetSequencer: a call that brings a sequencer fails unless its grant stands (Chubby 2.4). Reads
+ * are judged here, at the moment of their answer; changes here, so that the hopeless ones cost no
+ * log write, and again when they are applied, since the grant may go in the moment that the log
+ * takes. What was done already is not judged again. A wait in a lock's queue has begun: the queue
+ * does not look at sequencers.
  */
 bool sequencer_guards(struct master *m, struct inbound *in)
 {
@@ -306,8 +320,10 @@ bool sequencer_guards(struct master *m, struct inbound *in)
 			       numbered_entry(r->kind), &done) == ERROR_OK)
 		return true;
 	e = sequencer_judge(m, r->guard_sequencer, &s);
-	if (e == ERROR_OK)
+	if (e == ERROR_OK) {
+		in->guard = grant_guard_of(&s);
 		return true;
+	}
 	reply_error(m, in->call, r->kind, ERROR_SEQUENCER_INVALID,
 		    e == ERROR_INVALID_ARGUMENT ? "this is not a sequencer" : NULL);
 	return false;

@@ -151,6 +151,7 @@ struct open_call *propose_for(struct master *m, struct inbound *in, struct entry
 			    "too many operations are under way; try again");
 		return NULL;
 	}
+	e->guard_grant = in->guard;
 	return call_pend(m, in, propose(m, in->at, e));
 }
 

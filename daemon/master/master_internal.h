@@ -179,6 +179,7 @@ struct inbound {
 	struct stream_id stream;
 	const struct request *r;
 	const struct moment *at;
+	struct grant_guard guard;   /* of its sequencer, if it brings one */
 	struct lease *lease;        /* of its session */
 	struct open_handle *handle; /* of its handle token */
 	const struct node *node;    /* that the handle is bound to */
@@ -279,7 +280,8 @@ void cancel_request(struct master *m, struct inbound *in);
 void cancel_applied(struct master *m, const struct open_call *c, const struct result *r);
 void release_request(struct master *m, struct inbound *in);
 void check_sequencer_request(struct master *m, struct inbound *in);
-/* Whether the request brings no sequencer, or one that stands; else the call is answered. */
+/* Whether the request brings no sequencer, or one that stands; else the call is answered. What it
+ * proposes is bound to the same grant. */
 bool sequencer_guards(struct master *m, struct inbound *in);
 void lock_granted(struct master *m, const struct effect *e);
 void lock_wait_ended(struct master *m, const struct effect *e);

@@ -236,6 +236,7 @@ void multi_applied(struct master *m, const struct open_call *c, const struct res
 	case ERROR_EPOCH_CHANGED:
 	case ERROR_REQUEST_OUT_OF_WINDOW:
 	case ERROR_MALFORMED:
+	case ERROR_SEQUENCER_INVALID:
 		/* It came to none of the operations. */
 		reply_error(m, c->call, MESSAGE_MULTI, r->error, NULL);
 		return;

@@ -50,6 +50,7 @@ static const struct fields *inner(const struct fields *t, uint32_t number)
 	X(&codec_snapshot_request_fields, SnapshotRequest)                                         \
 	X(&codec_snapshot_fields, SnapshotChunk)                                                   \
 	X(&codec_entry, Entry)                                                                     \
+	X(BODY_OF(guard_grant), GuardGrant)                                                        \
 	X(BODY_OF(epoch), EpochBody)                                                               \
 	X(BODY_OF(session_create), SessionCreateBody)                                              \
 	X(BODY_OF(session_end), SessionEndBody)                                                    \
