@@ -206,6 +206,54 @@ static bool opened_again(const struct lease *l, const struct open_handle *h)
 	return false;
 }
 
+/* True if what this handle asked for before is in the log's hands and may yet get it a claim. */
+static bool claim_is_under_way(const struct master *m, struct session_id session,
+			       struct handle_id handle)
+{
+	const struct open_call *c, *next;
+
+	HASH_ITER(by_origin, m->pending, c, next) {
+		if (c->session.n != session.n)
+			continue;
+		if (c->kind == MESSAGE_ACQUIRE && c->handle.n == handle.n)
+			return true;
+		for (uint32_t i = 0; i < c->claim_count; i++) {
+			if (c->claims[i].handle.n == handle.n)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Gives up the claim of a handle that was closed; false if there is none. A claim that waits, or
+ * is not applied yet, may be a hold by the time that the log comes to this: it is cancelled and
+ * then released, of which one finds nothing to do.
+ */
+static bool claim_give_up(struct master *m, struct inbound *in, uint64_t instance,
+			  struct handle_id handle)
+{
+	struct entry release = {
+		.kind = ENTRY_RELEASE,
+		.session = in->r->session,
+		.release = {.instance = instance, .handle = handle},
+	};
+	struct entry cancel = {
+		.kind = ENTRY_CANCEL,
+		.session = in->r->session,
+		.cancel = {.instance = instance, .handle = handle},
+	};
+
+	if (cell_holder(m->cell, instance, in->r->session, handle) == NULL) {
+		if (cell_waiter(m->cell, instance, in->r->session, handle) == NULL &&
+		    !claim_is_under_way(m, in->r->session, handle))
+			return false;
+		propose(m, in->at, &cancel);
+	}
+	propose_for(m, in, &release);
+	return true;
+}
+
 /*
  * Close releases the handle's lock, leaves its queue, and gives up an ephemeral node; what of it
  * needs the log is proposed, and the answer waits for the last of it. After a failover, handles
@@ -215,7 +263,6 @@ static bool opened_again(const struct lease *l, const struct open_handle *h)
 void close_request(struct master *m, struct inbound *in)
 {
 	struct reply ok = {.kind = MESSAGE_CLOSE};
-	struct entry e = {.session = in->r->session};
 	struct handle_id number;
 	uint64_t instance;
 
@@ -238,19 +285,8 @@ void close_request(struct master *m, struct inbound *in)
 
 		propose(m, in->at, &unkeep);
 	}
-	if (cell_holder(m->cell, instance, in->r->session, number) != NULL) {
-		e.kind = ENTRY_RELEASE;
-		e.release.instance = instance;
-		e.release.handle = number;
-	} else if (cell_waiter(m->cell, instance, in->r->session, number) != NULL) {
-		e.kind = ENTRY_CANCEL;
-		e.cancel.instance = instance;
-		e.cancel.handle = number;
-	} else {
+	if (!claim_give_up(m, in, instance, number))
 		reply_with(m, in->call, false, &ok);
-		return;
-	}
-	propose_for(m, in, &e);
 }
 
 void get_request(struct master *m, struct inbound *in)

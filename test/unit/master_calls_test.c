@@ -35,6 +35,98 @@ static void refused_close_comes_again(void **state)
 	world_free(&w);
 }
 
+/* What a closed handle must leave: nothing, whatever was under way for it. */
+static void assert_close_leaves_nothing(struct world *w, struct call_id close)
+{
+	const struct lock *lock;
+
+	assert_null(world_answer(w, close));
+	w->hold = false;
+	world_take(w);
+	lock = cell_node_at(w->cell, bytes_of_text("/x"))->lock;
+	assert_int_equal(world_answer(w, close)->reply.error, ERROR_OK);
+	assert_int_equal(lock->holder_count, 0);
+	assert_int_equal(lock->waiter_count, 0);
+}
+
+/* Property: a handle that is closed while its acquire is on its way through the log gets nothing,
+ * whether the lock was free, or freed just then. */
+static void close_overtakes_no_acquire(void **state)
+{
+	struct request close = {.kind = MESSAGE_CLOSE}, release = {.kind = MESSAGE_RELEASE};
+	struct session_id s, t;
+	struct call_id call;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	close.session = s = world_session(&w, 1);
+	release.session = t = world_session(&w, 2);
+	release.handle = world_open(&w, t, "/ls/local/x", 1);
+	close.handle = world_open(&w, s, "/ls/local/x", 1);
+	w.hold = true;
+	world_acquire(&w, 1, s, close.handle, 1);
+	call = world_send(&w, 1, &close);
+	assert_close_leaves_nothing(&w, call);
+
+	close.handle = world_open(&w, s, "/ls/local/x", 2);
+	world_acquire(&w, 2, t, release.handle, 1);
+	w.hold = true;
+	world_acquire(&w, 1, s, close.handle, 2);
+	world_send(&w, 2, &release);
+	call = world_send(&w, 1, &close);
+	assert_close_leaves_nothing(&w, call);
+	world_free(&w);
+}
+
+/* Property: a waiter whose handle is closed while the log lets it in does not stay the holder. */
+static void close_overtakes_no_grant(void **state)
+{
+	struct request close = {.kind = MESSAGE_CLOSE}, release = {.kind = MESSAGE_RELEASE};
+	struct session_id s, t;
+	struct call_id call;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	close.session = s = world_session(&w, 1);
+	release.session = t = world_session(&w, 2);
+	close.handle = world_open(&w, s, "/ls/local/x", 1);
+	release.handle = world_open(&w, t, "/ls/local/x", 1);
+	world_acquire(&w, 2, t, release.handle, 1);
+	call = world_acquire(&w, 1, s, close.handle, 1);
+	assert_true(world_answer(&w, call)->reply.acquire.ticket != 0);
+	w.hold = true;
+	world_send(&w, 2, &release);
+	call = world_send(&w, 1, &close);
+	assert_close_leaves_nothing(&w, call);
+	world_free(&w);
+}
+
+/* Property: the same for what a multi acquires. */
+static void close_overtakes_no_multi(void **state)
+{
+	struct request close = {.kind = MESSAGE_CLOSE}, multi = {.kind = MESSAGE_MULTI};
+	struct wire_multi_op op = {.kind = MULTI_ACQUIRE, .mode = WIRE_LOCK_EXCLUSIVE};
+	struct call_id call;
+	struct world w;
+
+	(void)state;
+	world_new(&w);
+	world_begin(&w);
+	multi.session = close.session = world_session(&w, 1);
+	op.handle = close.handle = world_open(&w, close.session, "/ls/local/x", 1);
+	multi.multi.count = 1;
+	multi.multi.ops = &op;
+	w.hold = true;
+	world_send(&w, 1, &multi);
+	call = world_send(&w, 1, &close);
+	assert_close_leaves_nothing(&w, call);
+	world_free(&w);
+}
+
 /* Property: an operator's revoke takes all holds, also those whose entry was refused at first. */
 static void refused_revoke_comes_again(void **state)
 {
@@ -263,6 +355,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refused_close_comes_again),
+		cmocka_unit_test(close_overtakes_no_acquire),
+		cmocka_unit_test(close_overtakes_no_grant),
+		cmocka_unit_test(close_overtakes_no_multi),
 		cmocka_unit_test(refused_revoke_comes_again),
 		cmocka_unit_test(late_refusal_is_void),
 		cmocka_unit_test(granted_wait_drops_its_deadline),
