@@ -2,6 +2,7 @@
 import json
 import os
 import subprocess
+import tempfile
 
 import cell as cells
 
@@ -29,7 +30,7 @@ def kill_master(c):
 
 
 def one_client():
-    """guards, all or nothing, the operation that failed, several locks, bad arguments"""
+    """multi, lock_all and set_sequencer do what chubby.h says, and refuse what it does not allow"""
     with cells.Cell(replicas=3) as c:
         finish(several(c, "check"))
 
@@ -58,5 +59,29 @@ def exactly_once():
         c.wait_alike()
 
 
+def no_circle():
+    """eight clients that want overlapping sets in random order: no deadlock, never two inside"""
+    with cells.Cell(replicas=3) as c, tempfile.TemporaryDirectory() as inside:
+        clients = [several(c, "lock-all", i, inside, 40) for i in range(8)]
+        for r in [finish(p, 120) for p in clients]:
+            assert r["rounds"] == 40, r
+        assert c.locks() == [], "something is still held"
+
+
+def no_circle_across_kills():
+    """the same across two kill -9 of the master"""
+    with cells.Cell() as c, tempfile.TemporaryDirectory() as inside:
+        clients = [several(c, "lock-all", i, inside, 100000) for i in range(8)]
+        for _ in range(2):
+            cells.wait_for("somebody inside", lambda: os.listdir(inside))
+            kill_master(c)
+        cells.wait_for("somebody inside", lambda: os.listdir(inside))
+        for p in clients:
+            p.terminate()
+        for r in [finish(p, 120) for p in clients]:
+            assert r["rounds"] > 0, r
+        assert c.locks() == [], "something is still held"
+
+
 if __name__ == "__main__":
-    cells.run(one_client, exactly_once)
+    cells.run(one_client, exactly_once, no_circle, no_circle_across_kills)
