@@ -203,6 +203,10 @@ static const struct deed storm_deeds[] = {
 	{"misuse", storm_misuse, 1},
 	{"own", storm_own, 3},
 	{"ephemeral", storm_ephemeral, 2},
+	{"multi", storm_multi, 3},
+	{"take", storm_take, 4},
+	{"all", storm_all, 2},
+	{"bound", storm_bound, 2},
 	{NULL, NULL, 0},
 };
 

@@ -81,4 +81,10 @@ bool storm_misuse(struct storm *s);
 bool storm_own(struct storm *s);
 bool storm_ephemeral(struct storm *s);
 
+/* The same, in storm_several.c. */
+bool storm_multi(struct storm *s);
+bool storm_take(struct storm *s);
+bool storm_all(struct storm *s);
+bool storm_bound(struct storm *s);
+
 #endif

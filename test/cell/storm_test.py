@@ -93,7 +93,8 @@ def tell(name, figures, seconds):
           f"{figures['witnessed']} places in the queue seen\n"
           f"     refused as documented: {figures['refusals']}\n"
           f"     wait {figures['mean_wait_s'] * 1e3:.0f} ms mean, "
-          f"{figures['longest_wait_s']:.2f} s longest; grants of a client {figures['fewest_grants']} to {figures['most_grants']}\n"
+          f"{figures['longest_wait_s']:.2f} s longest; grants of a client "
+          f"{figures['fewest_grants']} to {figures['most_grants']}\n"
           f"     longest gap of all {figures['longest_gap_of_all_s']:.2f} s, of one client "
           f"{figures['longest_gap_of_one_s']:.2f} s; {figures['jeopardies']} in jeopardy",
           flush=True)
@@ -139,7 +140,8 @@ def storm(arguments):
         assert figures["witnessed"] > WITNESSED_LEAST * figures["grants"], "the queue was not seen"
         # Everything was used, and brought each of its documented results.
         used = {claim.how for claim in history.held()}
-        assert used >= {"wait", "try", "deadline", "poison", "close", "convenient", "misuse"}, used
+        assert used >= {"wait", "try", "deadline", "poison", "close", "convenient", "misuse",
+                        "multi", "take", "all", "bound"}, used
         assert figures["refusals"].keys() >= {"BUSY", "DEADLINE_EXCEEDED", "CANCELLED"}
         assert set(history.checks) == {(True, "OK"), (False, "SEQUENCER_INVALID")}
         c.wait_alike()
