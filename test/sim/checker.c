@@ -2,12 +2,12 @@
  * What must hold, checked while it runs. The first replica that applies a slot or a command
  * writes the canon; everybody else, for ever, must agree with it.
  */
-#include "sim.h"
+#include "full.h"
 
 #include <string.h>
-#include <uthash.h>
 
 #define CELL_CHECK_EVERY 400 /* commands between two looks at a whole cell */
+#define FRONT_CHECK_EVERY 16 /* steps between two looks at a whole master */
 #define MASTER_WITHIN_NS (5 * NS_PER_S)
 
 struct canon_slot {
@@ -72,6 +72,22 @@ void sim_checker_free(struct checker *k)
 uint64_t sim_checker_acked_revision(const struct checker *k)
 {
 	return k->acked_revision;
+}
+
+uint64_t sim_checker_head(const struct checker *k)
+{
+	return k->head;
+}
+
+bool sim_checker_grant(const struct checker *k, const struct grant *g, struct sim_grant *ret_grant)
+{
+	return sim_model_grant(k->model, g, ret_grant);
+}
+
+bool sim_checker_counter_at(const struct checker *k, uint32_t counter, uint64_t revision,
+			    uint64_t *ret_value, uint64_t *ret_generation)
+{
+	return sim_model_counter_at(k->model, counter, revision, ret_value, ret_generation);
 }
 
 uint64_t sim_checker_acked_count(const struct checker *k)
@@ -192,6 +208,7 @@ static void canon_append(struct host *h, const struct entry *e, const struct out
 	sim_hash(h->world, k->head, now->digest.high, now->result_hash);
 	effected_note(k, e, o, k->head);
 	sim_model_apply(h->world, k->model, h->cell, e, o);
+	sim_check_beliefs(h->world, h->cell);
 }
 
 static void canon_compare(struct host *h, uint64_t revision, const struct canon_command *now)
@@ -281,6 +298,10 @@ void sim_check_step(struct host *h)
 
 	if (trouble != NULL)
 		sim_fail(w, "r%u paxos: %s", h->id.n, trouble);
+	trouble = h->front != NULL && w->steps % FRONT_CHECK_EVERY == 0 ? sim_front_invariants(h)
+									: NULL;
+	if (trouble != NULL)
+		sim_fail(w, "r%u master: %s", h->id.n, trouble);
 	check_masters(h);
 	if (paxos_role(h->paxos) == PAXOS_LOST && !h->rolled_back)
 		sim_fail(w, "r%u says that it lost its memory, and did not: %s", h->id.n,
@@ -388,6 +409,10 @@ void sim_check_end(struct world *w)
 	}
 	for (uint32_t i = 0; i < w->options->replicas; i++)
 		check_converged(w, master, &w->hosts[i]);
+	if (w->apps != NULL) {
+		sim_check_apps_end(w, master);
+		return;
+	}
 	for (uint32_t i = 0; i < w->options->clients; i++)
 		if (!sim_client_idle(&w->clients[i]))
 			sim_fail(w, "liveness: c%u still waits for an answer", i);

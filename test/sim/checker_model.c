@@ -1,30 +1,49 @@
 /*
  * What the canon means, told a second time and simply: who may hold each lock, in which order
- * those who wait are served, how tokens grow, what counters count. Exclusive locks only.
+ * those who wait are served, how tokens grow, what counters count; and who was granted what.
  */
 #include "sim.h"
 
 #include <string.h>
+#include <uthash.h>
 
 #define QUEUE_MAX (SIM_CLIENTS_MAX * 2)
 
 struct model_lock {
 	uint64_t instance;
 	uint64_t last_token; /* of any node that ever stood at this path */
-	bool held, delayed;
-	struct grant grant;
+	enum lock_mode mode;
+	enum lock_mode delayed_after; /* a failed hold of this mode; FREE: no lock-delay runs */
+	uint32_t held;                /* by so many */
+	struct grant grants[QUEUE_MAX];
 	uint32_t waiting;
 	uint64_t tickets[QUEUE_MAX];
+};
+
+/* What a counter was from a revision on. */
+struct model_moment {
+	uint64_t revision, value, generation;
 };
 
 struct model_counter {
 	uint64_t instance;
 	uint64_t value;
+	struct model_moment *moments; /* owned; in order of revision */
+	uint64_t moment_count, moment_capacity;
+};
+
+struct model_grant {
+	struct {
+		uint64_t revision, index;
+	} key;
+	struct sim_grant grant;
+	UT_hash_handle hh;
 };
 
 struct model {
 	struct model_lock locks[SIM_LOCKS];
 	struct model_counter counters[SIM_COUNTERS];
+	struct model_grant *grants; /* owned */
 };
 
 struct model *sim_model_new(void)
@@ -34,8 +53,68 @@ struct model *sim_model_new(void)
 
 void sim_model_free(struct model *m)
 {
+	struct model_grant *g, *next;
+
+	HASH_ITER(hh, m->grants, g, next) {
+		HASH_DEL(m->grants, g);
+		free(g);
+	}
+	for (uint32_t i = 0; i < SIM_COUNTERS; i++)
+		free(m->counters[i].moments);
 	free(m);
 }
+
+/* ---- what was ------------------------------------------------------------------------------- */
+
+static void grant_note(struct model *m, const struct grant *grant, const struct sim_grant *what)
+{
+	struct model_grant *g = mem_zalloc(sizeof(*g));
+
+	g->key.revision = grant->revision.n;
+	g->key.index = grant->index;
+	g->grant = *what;
+	HASH_ADD(hh, m->grants, key, sizeof(g->key), g);
+}
+
+bool sim_model_grant(const struct model *m, const struct grant *g, struct sim_grant *ret_grant)
+{
+	struct model_grant key, *found;
+
+	memset(&key, 0, sizeof(key));
+	key.key.revision = g->revision.n;
+	key.key.index = g->index;
+	HASH_FIND(hh, m->grants, &key.key, sizeof(key.key), found);
+	if (found == NULL)
+		return false;
+	*ret_grant = found->grant;
+	return true;
+}
+
+static void moment_note(struct model_counter *c, uint64_t revision, uint64_t generation)
+{
+	if (c->moment_count == c->moment_capacity) {
+		c->moment_capacity = c->moment_capacity * 2 + 64;
+		c->moments = mem_realloc_array(c->moments, c->moment_capacity, sizeof(*c->moments));
+	}
+	c->moments[c->moment_count++] = (struct model_moment){revision, c->value, generation};
+}
+
+bool sim_model_counter_at(const struct model *m, uint32_t counter, uint64_t revision,
+			  uint64_t *ret_value, uint64_t *ret_generation)
+{
+	const struct model_counter *c = &m->counters[counter];
+	uint64_t i = c->moment_count;
+
+	while (i > 0 && c->moments[i - 1].revision > revision)
+		i--;
+	if (i == 0)
+		return false;
+	*ret_value = c->moments[i - 1].value;
+	*ret_generation = c->moments[i - 1].generation;
+	return true;
+}
+
+/* ---- what may be ---------------------------------------------------------------------------- */
 
 static struct model_lock *lock_find(struct model *m, uint64_t instance)
 {
@@ -45,9 +124,10 @@ static struct model_lock *lock_find(struct model *m, uint64_t instance)
 	return NULL;
 }
 
-static void node_created(struct world *w, struct model *m, const struct entry *e,
-			 const struct result *r)
+static void node_created(struct world *w, struct model *m, const struct cell *c,
+			 const struct entry *e, const struct result *r)
 {
+	const struct node *n;
 	struct bytes path = e->node_create.path;
 	uint32_t index;
 
@@ -56,31 +136,55 @@ static void node_created(struct world *w, struct model *m, const struct entry *e
 	if (path.data[1] == 'l') {
 		struct model_lock *l = &m->locks[index];
 
-		if (l->held || l->waiting > 0)
+		if (l->held > 0 || l->waiting > 0)
 			sim_fail(w, "lock %u is created anew while it is held or awaited", index);
 		l->instance = r->instance;
-		l->delayed = false;
+		l->delayed_after = LOCK_FREE;
 	} else if (path.data[1] == 'c') {
-		m->counters[index] = (struct model_counter){.instance = r->instance};
+		m->counters[index].instance = r->instance;
+		m->counters[index].value = 0;
+		n = cell_node(c, r->instance);
+		CHECK(n != NULL);
+		moment_note(&m->counters[index], cell_meta(c)->revision.n, n->contents_generation);
 	}
 }
 
-static void granted(struct world *w, struct model_lock *l, struct grant grant,
-		    struct revision token)
+static void granted(struct world *w, struct model *m, struct model_lock *l,
+		    const struct grant *grant, const struct sim_grant *what)
 {
-	if (l->held)
+	bool joins = l->held > 0 && l->mode == LOCK_SHARED && what->mode == LOCK_SHARED;
+
+	if (l->held > 0 && !joins)
 		sim_fail(w, "lock %llu is granted while it is held",
 			 (unsigned long long)l->instance);
-	if (l->delayed)
+	/* After a failed shared hold only exclusive ones are barred. */
+	if (l->delayed_after == LOCK_EXCLUSIVE ||
+	    (l->delayed_after == LOCK_SHARED && what->mode == LOCK_EXCLUSIVE))
 		sim_fail(w, "lock %llu is granted within its lock-delay",
 			 (unsigned long long)l->instance);
-	if (token.n <= l->last_token)
-		sim_fail(w, "lock %llu: token %llu is not above %llu",
-			 (unsigned long long)l->instance, (unsigned long long)token.n,
-			 (unsigned long long)l->last_token);
-	l->held = true;
-	l->grant = grant;
-	l->last_token = token.n;
+	/* Those who share a lock share its token. */
+	if (joins ? what->token.n != l->last_token : what->token.n <= l->last_token)
+		sim_fail(w, "lock %llu: token %llu after %llu", (unsigned long long)l->instance,
+			 (unsigned long long)what->token.n, (unsigned long long)l->last_token);
+	CHECK(l->held < QUEUE_MAX);
+	l->grants[l->held++] = *grant;
+	l->mode = what->mode;
+	l->last_token = what->token.n;
+	grant_note(m, grant, what);
+}
+
+static void hold_ended(struct world *w, struct model_lock *l, const struct grant *grant)
+{
+	uint32_t i = 0;
+
+	while (i < l->held &&
+	       (l->grants[i].revision.n != grant->revision.n || l->grants[i].index != grant->index))
+		i++;
+	if (i == l->held) {
+		sim_fail(w, "a hold ends that was not there");
+		return;
+	}
+	l->grants[i] = l->grants[--l->held];
 }
 
 static void acquired(struct world *w, struct model *m, const struct entry *e,
@@ -94,9 +198,11 @@ static void acquired(struct world *w, struct model *m, const struct entry *e,
 		if (l->waiting > 0)
 			sim_fail(w, "lock %llu is granted past those who wait",
 				 (unsigned long long)l->instance);
-		granted(w, l, r->grant, r->token);
+		granted(w, m, l, &r->grant,
+			&(struct sim_grant){e->session, e->acquire.handle, l->instance, r->token,
+					    e->acquire.mode});
 	} else if (r->ticket.n != 0) {
-		if (!l->held && !l->delayed && l->waiting == 0)
+		if (l->held == 0 && l->delayed_after == LOCK_FREE && l->waiting == 0)
 			sim_fail(w, "lock %llu is free and is not granted",
 				 (unsigned long long)l->instance);
 		if (l->waiting > 0 && l->tickets[l->waiting - 1] >= r->ticket.n)
@@ -131,26 +237,24 @@ static void effect_applied(struct world *w, struct model *m, const struct effect
 		return;
 	switch (f->kind) {
 	case EFFECT_HOLD_ENDED:
-		if (!l->held || l->grant.revision.n != f->grant.revision.n ||
-		    l->grant.index != f->grant.index)
-			sim_fail(w, "a hold ends that was not there");
-		l->held = false;
+		hold_ended(w, l, &f->grant);
 		break;
 	case EFFECT_GRANTED:
 		waiter_left(w, l, f, true);
-		granted(w, l, f->grant, f->token);
+		granted(w, m, l, &f->grant,
+			&(struct sim_grant){f->session, f->handle, f->instance, f->token, f->mode});
 		break;
 	case EFFECT_WAIT_ENDED:
 		waiter_left(w, l, f, false);
 		break;
 	case EFFECT_LOCK_DELAY_BEGAN:
-		l->delayed = true;
+		l->delayed_after = f->mode;
 		break;
 	case EFFECT_LOCK_DELAY_ENDED:
-		l->delayed = false;
+		l->delayed_after = LOCK_FREE;
 		break;
 	case EFFECT_NODE_DELETED:
-		if (l->held || l->waiting > 0)
+		if (l->held > 0 || l->waiting > 0)
 			sim_fail(w, "lock %llu goes while it is held or awaited",
 				 (unsigned long long)l->instance);
 		l->instance = 0;
@@ -180,6 +284,7 @@ static void counter_check(struct world *w, struct model *m, const struct cell *c
 		if (stored != counter->value)
 			sim_fail(w, "counter %u is %llu after %llu writes", i,
 				 (unsigned long long)stored, (unsigned long long)counter->value);
+		moment_note(counter, cell_meta(c)->revision.n, n->contents_generation);
 	}
 }
 
@@ -194,7 +299,7 @@ void sim_model_apply(struct world *w, struct model *m, const struct cell *c, con
 		return;
 	}
 	if (r->error == ERROR_OK && e->kind == ENTRY_NODE_CREATE && r->created)
-		node_created(w, m, e, r);
+		node_created(w, m, c, e, r);
 	if (r->error == ERROR_OK && e->kind == ENTRY_ACQUIRE)
 		acquired(w, m, e, r);
 	if (r->error == ERROR_OK && e->kind == ENTRY_NODE_WRITE)

@@ -1,5 +1,5 @@
 /* What goes wrong, and when. */
-#include "sim.h"
+#include "full.h"
 
 enum sim_fault {
 	FAULT_CRASH,
@@ -302,6 +302,8 @@ void sim_faults_calm(struct world *w)
 	w->calm = true;
 	w->acked_at_calm = sim_checker_acked_count(w->checker);
 	sim_net_calm(w);
+	if (w->apps != NULL)
+		sim_apps_calm(w);
 	for (uint32_t i = 0; i < w->options->replicas; i++) {
 		struct host *h = &w->hosts[i];
 

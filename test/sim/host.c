@@ -2,7 +2,7 @@
  * A replica's process: what daemon/replica.c does around paxos and cell, with simulated time,
  * disk and network.
  */
-#include "sim.h"
+#include "full.h"
 
 #include <string.h>
 
@@ -50,6 +50,8 @@ static void epoch_recognise(struct host *h)
 	    ballot_equal(meta->master_ballot, paxos_ballot(h->paxos))) {
 		h->epoch = meta->epoch;
 		failover_note(h->world);
+		if (h->front != NULL && !h->resigned)
+			sim_front_begin(h);
 	}
 }
 
@@ -69,7 +71,10 @@ static void apply_command(struct host *h, struct bytes command)
 		sim_check_applied(h, &entry, &outcome);
 		if (entry.kind == ENTRY_EPOCH)
 			epoch_recognise(h);
-		sim_serve_applied(h, &entry, &outcome);
+		if (h->front != NULL)
+			sim_front_applied(h, &entry, &outcome);
+		else
+			sim_serve_applied(h, &entry, &outcome);
 	}
 	arena_release(&arena);
 }
@@ -143,35 +148,67 @@ static void serve_log(struct host *h, const struct paxos_serve *serve)
 					.payload = mem_dup(serve, sizeof(*serve))});
 }
 
-/* Does one output; true if paxos was called again meanwhile. */
+/* Applying may propose, which may move what the output points to. */
+static void apply_chosen(struct host *h, const struct paxos_accepted *borrowed, uint32_t count)
+{
+	struct paxos_accepted *chosen;
+
+	if (count == 0)
+		return;
+	chosen = mem_dup(borrowed, count * sizeof(*chosen));
+	for (uint32_t i = 0; i < count; i++)
+		value_ref(chosen[i].value);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!h->world->failed)
+			sim_host_apply(h, chosen[i].slot, chosen[i].value);
+		value_unref(chosen[i].value);
+	}
+	free(chosen);
+}
+
+static void deposed_tell(struct host *h)
+{
+	sim_serve_deposed(h);
+	if (h->front != NULL)
+		sim_front_end(h);
+}
+
+static bool output_empty(const struct paxos_output *out)
+{
+	return out->write_count == 0 && out->message_count == 0 && out->chosen_count == 0 &&
+	       out->serve_count == 0 && out->snapshot_from.n == 0 && !out->elected &&
+	       !out->deposed && out->note == NULL;
+}
+
+/* Does one output; false if there was none. */
 static bool drain_once(struct host *h)
 {
 	const struct paxos_output *out = paxos_output(h->paxos);
 	bool elected = out->elected, deposed = out->deposed;
+
+	if (output_empty(out))
+		return false;
 
 	if (out->note != NULL)
 		sim_trace(h->world, "r%u: %s", h->id.n, out->note);
 	for (uint32_t i = 0; i < out->write_count; i++)
 		sim_disk_write(h, &out->writes[i]);
 	send_messages(h, out);
-	for (uint32_t i = 0; i < out->chosen_count; i++)
-		sim_host_apply(h, out->chosen[i].slot, out->chosen[i].value);
 	for (uint32_t i = 0; i < out->serve_count; i++)
 		serve_log(h, &out->serve_log[i]);
 	if (out->snapshot_from.n != 0)
 		sim_fail(h->world, "r%u wants a snapshot, though no log was trimmed that far",
 			 h->id.n);
 	if (deposed)
-		sim_serve_deposed(h);
+		deposed_tell(h);
+	apply_chosen(h, out->chosen, out->chosen_count);
 	if (h->world->options->mutant == MUTANT_PERSISTED_EARLY &&
 	    h->disk.submitted > h->disk.reported) {
 		h->disk.reported = h->disk.submitted;
 		paxos_persisted(h->paxos, sim_host_now(h), h->disk.submitted);
-		if (!elected)
-			return true;
 	}
 	if (!elected || paxos_role(h->paxos) != PAXOS_MASTER)
-		return false;
+		return true;
 	sim_hash(h->world, h->index, paxos_ballot(h->paxos).round, 0);
 	sim_trace(h->world, "r%u is elected", h->id.n);
 	h->world->elections++;
@@ -182,8 +219,11 @@ static bool drain_once(struct host *h)
 static void tick_schedule(struct host *h)
 {
 	struct world *w = h->world;
-	int64_t at_ns = sim_clock_true(&h->clock, paxos_next_tick(h->paxos));
+	int64_t next_ns = paxos_next_tick(h->paxos), at_ns;
 
+	if (h->front != NULL)
+		next_ns = time_earlier(next_ns, sim_front_next_tick(h));
+	at_ns = sim_clock_true(&h->clock, next_ns);
 	if (at_ns < w->now_ns)
 		at_ns = w->now_ns;
 	if (at_ns >= h->tick_at_ns)
@@ -195,6 +235,19 @@ static void tick_schedule(struct host *h)
 					.process = h->process});
 }
 
+/* Who leads may have changed; what the master says to that may propose. */
+static void front_drain(struct host *h)
+{
+	uint32_t rounds = 0;
+
+	sim_front_step(h);
+	while (drain_once(h) && !h->world->failed) {
+		sim_front_step(h);
+		if (++rounds > DRAIN_MAX)
+			sim_fail(h->world, "r%u: paxos never comes to rest", h->id.n);
+	}
+}
+
 void sim_host_drain(struct host *h)
 {
 	uint32_t rounds = 0;
@@ -202,6 +255,8 @@ void sim_host_drain(struct host *h)
 	while (drain_once(h) && !h->world->failed)
 		if (++rounds > DRAIN_MAX)
 			sim_fail(h->world, "r%u: paxos never comes to rest", h->id.n);
+	if (h->front != NULL && h->state == HOST_UP)
+		front_drain(h);
 	sim_check_step(h);
 	tick_schedule(h);
 }
@@ -302,8 +357,11 @@ static void on_disk(struct host *h)
 	sim_host_drain(h);
 }
 
-static void on_tick(struct host *h)
+static void on_tick(struct host *h, const struct sim_event *e)
 {
+	/* An earlier one was wanted since. */
+	if (e->at_ns != h->tick_at_ns)
+		return;
 	h->tick_at_ns = TIME_NEVER;
 	if (sim_host_now(h) >= paxos_next_tick(h->paxos))
 		paxos_tick(h->paxos, sim_host_now(h));
@@ -344,7 +402,7 @@ void sim_host_event(struct host *h, struct sim_event *e)
 		on_disk(h);
 		break;
 	case EVENT_TICK:
-		on_tick(h);
+		on_tick(h, e);
 		break;
 	case EVENT_REQUEST:
 		sim_serve_request(h, e->payload);
@@ -355,6 +413,12 @@ void sim_host_event(struct host *h, struct sim_event *e)
 		break;
 	case EVENT_CHORES:
 		sim_serve_chores(h);
+		break;
+	case EVENT_PACKET_TO_HOST:
+		sim_front_packet(h, e->payload);
+		break;
+	case EVENT_PIPE_CLOSED:
+		sim_front_pipe_closed(h, e->number);
 		break;
 	case EVENT_STOP:
 		sim_fault_stopped(h->world, h);

@@ -1,5 +1,5 @@
 /* A process's birth from what its disk holds, and its ends. */
-#include "sim.h"
+#include "full.h"
 
 #include <string.h>
 
@@ -87,6 +87,8 @@ static void timers_start(struct host *h)
 	e.kind = EVENT_SAVE;
 	e.at_ns = w->now_ns + rng_between(&w->disk_rng, 0, 2 * NS_PER_S);
 	sim_push(w, &e);
+	if (h->front != NULL)
+		return;
 	e.kind = EVENT_CHORES;
 	e.at_ns = w->now_ns + rng_between(&w->host_rng, 0, 500 * NS_PER_MS);
 	sim_push(w, &e);
@@ -119,6 +121,8 @@ void sim_host_start(struct host *h)
 	recovered.applied = h->applied;
 	h->paxos = paxos_new(&config, &recovered, rng_next(&w->host_rng), sim_host_now(h));
 	free(recovered.tail);
+	if (w->options->profile->full)
+		sim_front_start(h);
 	timers_start(h);
 	sim_net_started(h);
 	sim_host_drain(h);
@@ -126,6 +130,7 @@ void sim_host_start(struct host *h)
 
 static void process_release(struct host *h)
 {
+	sim_front_release(h);
 	paxos_free(h->paxos);
 	cell_free(h->cell);
 	h->paxos = NULL;
@@ -145,6 +150,8 @@ void sim_host_crash(struct host *h)
 	sim_trace(w, "r%u crashes", h->id.n);
 	if (sim_host_serves(h))
 		w->headless_since_ns = w->now_ns;
+	if (h->front != NULL)
+		sim_pipes_host_gone(h);
 	process_release(h);
 	h->state = HOST_DOWN;
 	sim_disk_crash(h);
@@ -208,6 +215,8 @@ void sim_host_resign(struct host *h)
 	sim_trace(w, "r%u resigns", h->id.n);
 	h->resigned = true;
 	sim_serve_deposed(h);
+	if (h->front != NULL)
+		sim_front_end(h);
 	paxos_resign(h->paxos, sim_host_now(h));
 	sim_host_drain(h);
 	sim_push(w, &(struct sim_event){.at_ns = w->now_ns + 300 * NS_PER_MS,
@@ -221,6 +230,8 @@ void sim_host_storage_failed(struct host *h)
 	CHECK(h->state == HOST_UP);
 	sim_trace(h->world, "r%u: its storage fails", h->id.n);
 	h->storage_failed = true;
+	if (h->front != NULL)
+		sim_front_end(h);
 	paxos_storage_failed(h->paxos, sim_host_now(h));
 	sim_host_drain(h);
 }

@@ -5,7 +5,7 @@
  * an invariant was violated, 2 for wrong arguments. With --mutant, a violation is what is wanted:
  * exit code 0 as soon as one is found.
  */
-#include "sim.h"
+#include "full.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -18,7 +18,8 @@
 #define UNTIL_DEFAULT_NS (60 * NS_PER_S)
 #define UNTIL_MIN_S 20
 #define UNTIL_MAX_S 3000
-#define CLIENTS_DEFAULT 8
+#define CLIENTS_DEFAULT 8 /* that speak to the cell itself */
+#define APPS_DEFAULT 20
 
 struct arguments {
 	struct sim_options options;
@@ -29,6 +30,7 @@ struct tally {
 	uint64_t failovers;
 	int64_t *failover_ns; /* owned */
 	uint64_t passed, failed, steps, elections, acked, hash;
+	uint64_t answered, granted, expired, lives, refused; /* of apps */
 	int64_t simulated_ns;
 };
 
@@ -71,6 +73,25 @@ static void failovers_gather(struct tally *t, const struct world *w)
 	t->failovers += w->failover_count;
 }
 
+static void apps_gather(struct tally *t, const struct sim_apps *apps)
+{
+	t->answered += apps->answered;
+	t->granted += apps->granted;
+	t->expired += apps->expired;
+	t->lives += apps->lives;
+	for (uint32_t i = 0; i < APP_LOCKS; i++)
+		t->refused += apps->storage[i].refused;
+}
+
+static void apps_print(const struct tally *t)
+{
+	if (t->lives > 0)
+		printf("%" PRIu64 " lives of apps, %" PRIu64 " calls answered, %" PRIu64
+		       " locks granted, %" PRIu64 " sessions expired, %" PRIu64
+		       " stale writes refused\n",
+		       t->lives, t->answered, t->granted, t->expired, t->refused);
+}
+
 static int compare_ns(const void *a, const void *b)
 {
 	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -100,6 +121,8 @@ static void run_seed(const struct arguments *a, uint64_t seed, struct tally *t)
 	t->steps += w->steps;
 	t->elections += w->elections;
 	t->acked += sim_checker_acked_count(w->checker);
+	if (w->apps != NULL)
+		apps_gather(t, w->apps);
 	t->simulated_ns += w->now_ns;
 	t->hash = w->trace_hash;
 	failovers_gather(t, w);
@@ -121,7 +144,8 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: sim --seed N | --seeds A..B  [--until 60s] [--profile P] [--trace]\n"
 		"           [--replicas N] [--clients N] [--mutant N]\n"
-		"profiles: calm chaos crash lossy liar busy wild failover partial\n");
+		"profiles, of the whole stack: chaos sessions crash lossy failover partial\n"
+		"          of the cell alone: bare calm liar busy wild\n");
 	for (int i = 1; i < MUTANT_COUNT; i++)
 		fprintf(stderr, "mutant %d: %s\n", i, sim_mutant_name((enum sim_mutant)i));
 	return 2;
@@ -234,7 +258,6 @@ int main(int argc, char **argv)
 	struct arguments a = {
 		.options = {.profile = sim_profile_find("chaos"),
 			    .replicas = 5,
-			    .clients = CLIENTS_DEFAULT,
 			    .until_ns = UNTIL_DEFAULT_NS},
 	};
 	struct tally t = {0};
@@ -242,6 +265,8 @@ int main(int argc, char **argv)
 
 	if (!arguments_parse(argc, argv, &a))
 		return usage();
+	if (a.options.clients == 0)
+		a.options.clients = a.options.profile->full ? APPS_DEFAULT : CLIENTS_DEFAULT;
 	mutant = a.options.mutant != MUTANT_NONE;
 	signal(SIGABRT, on_abort);
 	for (uint64_t seed = a.first; seed <= a.last; seed++) {
@@ -250,6 +275,7 @@ int main(int argc, char **argv)
 			break;
 	}
 	failovers_print(&t);
+	apps_print(&t);
 	rate_print(&t);
 	if (mutant)
 		printf("mutant %d (%s): %s after %" PRIu64 " seeds\n", (int)a.options.mutant,

@@ -56,7 +56,7 @@ static struct paxos_message *message_through_codec(struct world *w, const struct
 	return copy;
 }
 
-static int64_t arrival(struct world *w)
+int64_t sim_net_arrival(struct world *w)
 {
 	const struct sim_profile *p = w->options->profile;
 	int64_t at_ns = w->now_ns + rng_between(&w->net_rng, 20 * NS_PER_US, p->delay_max_ns);
@@ -74,7 +74,7 @@ static void deliver(struct host *from, struct host *to, const struct paxos_messa
 	copy = rng_chance(&w->net_rng, CODEC_PPM) ? message_through_codec(w, m) : message_copy(m);
 	if (copy == NULL)
 		return;
-	sim_push(w, &(struct sim_event){.at_ns = arrival(w),
+	sim_push(w, &(struct sim_event){.at_ns = sim_net_arrival(w),
 					.kind = EVENT_MESSAGE,
 					.target = to->index,
 					.source = from->index,
@@ -111,7 +111,7 @@ void sim_net_send_learn(struct host *from, struct replica_id to, struct codec_le
 		sim_learn_free(l);
 		return;
 	}
-	sim_push(w, &(struct sim_event){.at_ns = arrival(w),
+	sim_push(w, &(struct sim_event){.at_ns = sim_net_arrival(w),
 					.kind = EVENT_LEARN,
 					.target = target->index,
 					.source = from->index,
@@ -230,7 +230,7 @@ void sim_net_to_host(struct world *w, uint32_t target, const struct sim_request 
 {
 	if (!w->calm && rng_chance(&w->net_rng, w->net.loss_ppm))
 		return;
-	sim_push(w, &(struct sim_event){.at_ns = arrival(w),
+	sim_push(w, &(struct sim_event){.at_ns = sim_net_arrival(w),
 					.kind = EVENT_REQUEST,
 					.target = target,
 					.payload = mem_dup(r, sizeof(*r))});
@@ -241,7 +241,7 @@ void sim_net_to_client(struct world *w, const struct sim_reply *r)
 	sim_check_answered(w, r->attempt);
 	if (!w->calm && rng_chance(&w->net_rng, w->net.loss_ppm))
 		return;
-	sim_push(w, &(struct sim_event){.at_ns = arrival(w),
+	sim_push(w, &(struct sim_event){.at_ns = sim_net_arrival(w),
 					.kind = EVENT_REPLY,
 					.target = r->client,
 					.payload = mem_dup(r, sizeof(*r))});

@@ -3,34 +3,47 @@
 #include <string.h>
 
 /* clang-format off */
+#define CHAOS \
+	.loss_ppm = 100000, .duplicate_ppm = 50000, .slow_ppm = 20000, \
+	.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = 3 * NS_PER_S, \
+	.sync_max_ns = 8 * NS_PER_MS, \
+	.crash_mean_ns = 4 * NS_PER_S, .pause_mean_ns = 5 * NS_PER_S, \
+	.cut_mean_ns = 4 * NS_PER_S, .slow_disk_mean_ns = 8 * NS_PER_S, \
+	.disk_error_mean_ns = 20 * NS_PER_S, .resign_mean_ns = 12 * NS_PER_S, \
+	.drift_ppm = DRIFT_PPM_DEFAULT, .trims = true
+
 static const struct sim_profile profiles[] = {
 	{
 		.name = "calm",
 		.delay_max_ns = 2 * NS_PER_MS, .sync_max_ns = 2 * NS_PER_MS, .drift_ppm = 100,
 	},
 	{
+		.name = "sessions",
+		.delay_max_ns = 2 * NS_PER_MS, .sync_max_ns = 2 * NS_PER_MS, .drift_ppm = 1000,
+		.full = true,
+	},
+	{
+		/* Everything at once, through the whole stack. */
 		.name = "chaos",
-		.loss_ppm = 100000, .duplicate_ppm = 50000, .slow_ppm = 20000,
-		.delay_max_ns = 5 * NS_PER_MS, .slow_max_ns = 3 * NS_PER_S,
-		.sync_max_ns = 8 * NS_PER_MS,
-		.crash_mean_ns = 4 * NS_PER_S, .pause_mean_ns = 5 * NS_PER_S,
-		.cut_mean_ns = 4 * NS_PER_S, .slow_disk_mean_ns = 8 * NS_PER_S,
-		.disk_error_mean_ns = 20 * NS_PER_S, .resign_mean_ns = 12 * NS_PER_S,
-		.expire_mean_ns = 5 * NS_PER_S, .blink_mean_ns = 20 * NS_PER_S,
-		.drift_ppm = DRIFT_PPM_DEFAULT, .trims = true,
+		CHAOS, .blink_mean_ns = 20 * NS_PER_S, .full = true,
+	},
+	{
+		/* The same without master and sessions: commands of the cell, and more of them. */
+		.name = "bare",
+		CHAOS, .blink_mean_ns = 20 * NS_PER_S, .expire_mean_ns = 5 * NS_PER_S,
 	},
 	{
 		.name = "crash",
 		.delay_max_ns = 3 * NS_PER_MS, .sync_max_ns = 20 * NS_PER_MS,
 		.crash_mean_ns = NS_PER_S, .disk_error_mean_ns = 10 * NS_PER_S,
-		.expire_mean_ns = 5 * NS_PER_S, .drift_ppm = DRIFT_PPM_DEFAULT, .trims = true,
+		.drift_ppm = DRIFT_PPM_DEFAULT, .trims = true, .full = true,
 	},
 	{
 		.name = "lossy",
 		.loss_ppm = 300000, .duplicate_ppm = 500000, .slow_ppm = 100000,
 		.delay_max_ns = 20 * NS_PER_MS, .slow_max_ns = 10 * NS_PER_S,
 		.sync_max_ns = 5 * NS_PER_MS, .cut_mean_ns = 2 * NS_PER_S,
-		.drift_ppm = DRIFT_PPM_DEFAULT,
+		.drift_ppm = DRIFT_PPM_DEFAULT, .full = true,
 	},
 	{
 		/* Disks that lose what they had synced: a minority, and what others surely know. */
@@ -45,14 +58,14 @@ static const struct sim_profile profiles[] = {
 		.name = "failover",
 		.delay_max_ns = NS_PER_MS, .sync_max_ns = 3 * NS_PER_MS,
 		.crash_mean_ns = 8 * NS_PER_S, .headless_max_ns = 2 * NS_PER_S,
-		.drift_ppm = 1000, .masters_only = true,
+		.drift_ppm = 1000, .masters_only = true, .full = true,
 	},
 	{
 		/* A link here and there is dead in one direction or both: nobody may flap. */
 		.name = "partial",
 		.delay_max_ns = 2 * NS_PER_MS, .sync_max_ns = 3 * NS_PER_MS,
 		.cut_mean_ns = 6 * NS_PER_S, .cut_shapes = 2, .headless_max_ns = 2 * NS_PER_S,
-		.drift_ppm = 1000,
+		.drift_ppm = 1000, .full = true,
 	},
 	{
 		/* Many commands, large values, long absences: batches, windows, catch-up. */

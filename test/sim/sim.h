@@ -26,6 +26,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "cell/cell.h"
+#include "checker.h"
 #include "codec/codec.h"
 #include "paxos/paxos.h"
 
@@ -55,6 +56,7 @@ struct sim_profile {
 	uint32_t cut_shapes;     /* how many of the shapes of net.c; 0: all */
 	bool masters_only;       /* each crash takes the master, and nobody else */
 	bool trims;
+	bool full;        /* daemon/master and libchubby's session core as well: full.h */
 	bool leases_void; /* clocks beyond the bound: only what rests on no clock is checked */
 };
 
@@ -112,6 +114,17 @@ enum sim_event_kind {
 	EVENT_CALM,    /* faults end */
 	EVENT_SETTLED, /* a master must be there */
 	EVENT_PROBE,   /* looks at every host at a random instant */
+	/* full.h: the whole stack. The payload is a sim_packet. */
+	EVENT_PACKET_TO_HOST,
+	EVENT_PIPE_CLOSED, /* host `target`: the pipe `number` was closed by its app */
+	EVENT_PACKET_TO_APP,
+	EVENT_PIPE_LOST, /* app `target` */
+	EVENT_ANSWER,
+	EVENT_APP_TICK,
+	EVENT_APP_ACT,    /* time to do something */
+	EVENT_APP_START,  /* the next life of app `target` */
+	EVENT_APP_RESUME, /* it was paused */
+	EVENT_STORAGE,    /* payload: app_write */
 };
 
 struct sim_event {
@@ -279,6 +292,7 @@ struct host {
 	uint32_t pending_count, pending_capacity;
 	struct sim_event *backlog; /* owned; what came while it was paused */
 	uint32_t backlog_count, backlog_capacity;
+	struct sim_front *front; /* owned; full profiles only */
 };
 
 void sim_host_init(struct host *h, struct world *w, uint32_t index);
@@ -332,6 +346,8 @@ void sim_net_calm(struct world *w);
 void sim_net_to_host(struct world *w, uint32_t target, const struct sim_request *r);
 void sim_net_to_client(struct world *w, const struct sim_reply *r);
 void sim_learn_free(struct codec_learn *l);
+/* When an ordinary message that is sent now arrives. */
+int64_t sim_net_arrival(struct world *w);
 
 /* ---- clients -------------------------------------------------------------------------------- */
 
@@ -385,35 +401,6 @@ bool sim_client_idle(const struct sim_client *c);
 void sim_call_choose(struct world *w, struct sim_client *c, uint32_t lane);
 void sim_call_done(struct world *w, struct sim_client *c, uint32_t lane, const struct sim_reply *r);
 
-/* ---- checker -------------------------------------------------------------------------------- */
-
-struct checker;
-
-struct checker *sim_checker_new(struct world *w);
-void sim_checker_free(struct checker *k);
-/* A slot is applied at a host. */
-void sim_check_chosen(struct host *h, struct slot slot, const struct value *v);
-/* One command was applied there. */
-void sim_check_applied(struct host *h, const struct entry *e, const struct outcome *o);
-/* A host loaded its state: revision and digest must stand in the canon. */
-void sim_check_loaded(struct host *h);
-/* After each step of a host. */
-void sim_check_step(struct host *h);
-/* A command is acknowledged; a read is answered. */
-void sim_check_acked(struct host *h, const struct sim_request *r, const struct result *result);
-void sim_check_read(struct host *h, uint64_t acked_before);
-void sim_check_answered(struct world *w, uint64_t attempt);
-uint64_t sim_checker_acked_revision(const struct checker *k);
-uint64_t sim_checker_acked_count(const struct checker *k);
-void sim_check_settled(struct world *w);
-void sim_check_end(struct world *w);
-/* checker_model.c: what locks and counters must look like, from the canon alone. */
-struct model;
-struct model *sim_model_new(void);
-void sim_model_free(struct model *m);
-void sim_model_apply(struct world *w, struct model *m, const struct cell *c, const struct entry *e,
-		     const struct outcome *o);
-
 /* ---- the world ------------------------------------------------------------------------------ */
 
 struct world {
@@ -428,6 +415,7 @@ struct world {
 	struct sim_client clients[SIM_CLIENTS_MAX];
 	uint64_t attempts;
 	struct checker *checker; /* owned */
+	struct sim_apps *apps;   /* owned; full profiles only, in place of clients */
 	uint64_t trace_hash, steps, elections;
 	uint64_t acked_at_calm;
 	/* From a crash of the serving master to the next one's epoch. */

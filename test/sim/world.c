@@ -1,4 +1,4 @@
-#include "sim.h"
+#include "full.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,6 +97,22 @@ static void handle(struct world *w, struct sim_event *e)
 	case EVENT_PROBE:
 		probe(w);
 		break;
+	case EVENT_PACKET_TO_HOST:
+	case EVENT_PIPE_CLOSED:
+		sim_pipe_event(w, e);
+		break;
+	case EVENT_PACKET_TO_APP:
+	case EVENT_PIPE_LOST:
+	case EVENT_ANSWER:
+	case EVENT_APP_TICK:
+	case EVENT_APP_ACT:
+	case EVENT_APP_START:
+	case EVENT_APP_RESUME:
+		sim_app_event(w, e);
+		break;
+	case EVENT_STORAGE:
+		sim_check_storage(w, e->payload);
+		break;
 	default:
 		sim_host_event(h, e);
 	}
@@ -135,7 +151,9 @@ static void world_init(struct world *w, const struct sim_options *options, uint6
 	}
 	for (uint32_t i = 0; i < options->replicas; i++)
 		sim_host_start(&w->hosts[i]);
-	for (uint32_t i = 0; i < options->clients; i++)
+	if (options->profile->full)
+		sim_apps_start(w);
+	for (uint32_t i = 0; i < options->clients && !options->profile->full; i++)
 		sim_client_init(w, i);
 }
 
@@ -172,6 +190,7 @@ void sim_world_release(struct world *w)
 
 	for (uint32_t i = 0; i < w->options->replicas; i++)
 		sim_host_release(&w->hosts[i]);
+	sim_apps_release(w);
 	while (sim_pop(w, &e))
 		sim_event_release(&e);
 	free(w->queue.heap);
