@@ -18,8 +18,6 @@
 #define GRACE_DEFAULT_MS 45000
 #define CONNECT_DEFAULT_MS 10000
 #define COMMAND_MAX_BYTES ((size_t)128)
-/* Longer than any wait that makes sense, and far from overflow. */
-#define WAIT_MAX_MS (INT64_C(1000) * 3600 * 24 * 365)
 
 /* The public numbers are the protocol's. */
 #define CODE_CHECK(name, number, grpc, exit_code, text)                                            \
@@ -73,23 +71,37 @@ void client_leave(struct chubby *cell)
 	pthread_mutex_unlock(&cell->users_mutex);
 }
 
-void client_call(struct chubby *cell, struct client_call *c)
+void client_call_init(struct chubby *cell, struct client_call *c)
 {
-	struct post p = {.kind = POST_CALL, .call = c};
-
 	arena_init(&c->arena, TRANSPORT_ARENA_MAX_BYTES);
 	if (c->deadline_ns == 0) {
 		c->deadline_ns = TIME_NEVER;
 		if (cell->call_ns != TIME_NEVER)
 			c->deadline_ns = clock_now_ns() + cell->call_ns;
 	}
+}
+
+void client_refuse(struct chubby *cell, struct client_call *c)
+{
+	c->failed_op = -1;
+	c->error = ERROR_CANCELLED;
+	if (atomic_load(&cell->leaving))
+		return;
+	c->error = cell->connect_error;
+	snprintf(c->message, sizeof(c->message), "%s", cell->connect_message);
+}
+
+void client_call(struct chubby *cell, struct client_call *c)
+{
+	struct post p = {.kind = POST_CALL, .call = c};
+
+	client_call_init(cell, c);
 	sem_init(&c->done, 0, 0);
 	if (client_post(cell, &p)) {
 		while (sem_wait(&c->done) != 0)
 			CHECK(errno == EINTR);
 	} else {
-		c->error = ERROR_CANCELLED;
-		c->failed_op = -1;
+		client_refuse(cell, c);
 	}
 	sem_destroy(&c->done);
 }
@@ -132,8 +144,9 @@ static enum chubby_code options_check(const struct chubby_options *o,
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "lease_ms is %lld: want 1000 to 60000, or 0",
 				    (long long)o->lease_ms);
-	if (o->grace_ms < 0 || o->connect_ms < 0 || o->call_ms < 0 || o->grace_ms > WAIT_MAX_MS ||
-	    o->connect_ms > WAIT_MAX_MS || o->call_ms > WAIT_MAX_MS)
+	if (o->grace_ms < 0 || o->connect_ms < 0 || o->call_ms < 0 ||
+	    o->grace_ms > CLIENT_WAIT_MAX_MS || o->connect_ms > CLIENT_WAIT_MAX_MS ||
+	    o->call_ms > CLIENT_WAIT_MAX_MS)
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "grace_ms, connect_ms and call_ms must be 0 or more");
 	return CHUBBY_OK;
@@ -174,6 +187,7 @@ static void cell_free(struct chubby *cell)
 	sem_destroy(&cell->connected);
 	pthread_mutex_destroy(&cell->inbox_mutex);
 	pthread_mutex_destroy(&cell->users_mutex);
+	pthread_mutex_destroy(&cell->calls_mutex);
 	pthread_cond_destroy(&cell->users_changed);
 	free(cell->cell);
 	free(cell->host);
@@ -221,6 +235,7 @@ static struct chubby *cell_new(const struct chubby_options *o, struct server_lis
 	sem_init(&cell->connected, 0, 0);
 	pthread_mutex_init(&cell->inbox_mutex, NULL);
 	pthread_mutex_init(&cell->users_mutex, NULL);
+	pthread_mutex_init(&cell->calls_mutex, NULL);
 	pthread_cond_init(&cell->users_changed, NULL);
 	return cell;
 }
@@ -234,18 +249,18 @@ static void threads_start(struct chubby *cell, const struct chubby_options *o)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	cell->transport = transport_new();
 	cell->session = session_begin(cell, o);
-	callbacks_start(&cell->callbacks, o->on_session, o->context);
+	callbacks_init(&cell->callbacks, o->on_session, o->context);
 	CHECK(pthread_create(&cell->thread, NULL, client_loop, cell) == 0);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-enum chubby_code chubby_connect(const struct chubby_options *options, struct chubby **ret_cell,
-				struct chubby_error *ret_error)
+/* The session opens in the background. */
+static enum chubby_code connect_begin(const struct chubby_options *options, bool is_news,
+				      struct chubby **ret_cell, struct chubby_error *ret_error)
 {
 	struct chubby_options o = options != NULL ? *options : chubby_options_default();
 	enum chubby_code code = options_check(&o, ret_error);
 	struct server_list servers;
-	struct chubby *cell;
 
 	if (code != CHUBBY_OK)
 		return code;
@@ -255,8 +270,20 @@ enum chubby_code chubby_connect(const struct chubby_options *options, struct chu
 				    cell_name(&o));
 	if (server_list_parse(o.servers, &servers, ret_error) != ERROR_OK)
 		return CHUBBY_INVALID_ARGUMENT;
-	cell = cell_new(&o, &servers);
-	threads_start(cell, &o);
+	*ret_cell = cell_new(&o, &servers);
+	(*ret_cell)->connect_is_news = is_news;
+	threads_start(*ret_cell, &o);
+	return CHUBBY_OK;
+}
+
+enum chubby_code chubby_connect(const struct chubby_options *options, struct chubby **ret_cell,
+				struct chubby_error *ret_error)
+{
+	struct chubby *cell;
+	enum chubby_code code = connect_begin(options, false, &cell, ret_error);
+
+	if (code != CHUBBY_OK)
+		return code;
 	while (sem_wait(&cell->connected) != 0)
 		CHECK(errno == EINTR);
 	if (cell->connect_error == ERROR_OK) {
@@ -273,6 +300,20 @@ enum chubby_code chubby_connect(const struct chubby_options *options, struct chu
 	return code;
 }
 
+enum chubby_code chubby_connect_start(const struct chubby_options *options,
+				      struct chubby **ret_cell, struct chubby_error *ret_error)
+{
+	return connect_begin(options, true, ret_cell, ret_error);
+}
+
+static void users_wait(struct chubby *cell)
+{
+	pthread_mutex_lock(&cell->users_mutex);
+	while (cell->users > 0)
+		pthread_cond_wait(&cell->users_changed, &cell->users_mutex);
+	pthread_mutex_unlock(&cell->users_mutex);
+}
+
 void chubby_disconnect(struct chubby *cell)
 {
 	struct post *p;
@@ -284,12 +325,12 @@ void chubby_disconnect(struct chubby *cell)
 	if (!client_post(cell, p))
 		free(p);
 	pthread_join(cell->thread, NULL);
+	/* Calls that were cancelled just now may still be on their way out, or about to owe a
+	 * callback; no new ones begin. Then what is owed is told. */
+	users_wait(cell);
 	callbacks_stop(&cell->callbacks);
-	/* Calls that were cancelled just now may still be on their way out. */
-	pthread_mutex_lock(&cell->users_mutex);
-	while (cell->users > 0)
-		pthread_cond_wait(&cell->users_changed, &cell->users_mutex);
-	pthread_mutex_unlock(&cell->users_mutex);
+	users_wait(cell);
+	asyncs_free(cell);
 	locks_free(cell);
 	handles_free(cell);
 	cell_free(cell);

@@ -1,7 +1,7 @@
 /*
  * Nodes: open, close, contents, metadata, listings (Chubby section 2.6).
  */
-#include "handle.h"
+#include "call.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,7 +39,8 @@ static void handle_free(struct chubby_handle *h)
 	free(h);
 }
 
-static void handle_unlink(struct chubby_handle *h)
+/* Calls that are under way forget it. */
+void handle_unlink_free(struct chubby_handle *h)
 {
 	struct chubby *cell = h->cell;
 
@@ -51,6 +52,8 @@ static void handle_unlink(struct chubby_handle *h)
 	if (h->next != NULL)
 		h->next->previous = h->previous;
 	pthread_mutex_unlock(&cell->users_mutex);
+	asyncs_detach(h);
+	handle_free(h);
 }
 
 void handles_free(struct chubby *cell)
@@ -89,9 +92,15 @@ static enum chubby_code open_check(const char *path, int flags, size_t initial_b
 	return CHUBBY_OK;
 }
 
-static void open_request(struct client_call *c, const char *path, int flags, const void *initial,
-			 size_t initial_bytes)
+enum chubby_code open_prepare(const char *path, int flags, const void *initial,
+			      size_t initial_bytes, struct client_call *ret_call,
+			      struct chubby_error *ret_error)
 {
+	struct client_call *c = ret_call;
+	enum chubby_code code = open_check(path, flags, initial_bytes, ret_error);
+
+	if (code != CHUBBY_OK)
+		return code;
 	c->request.kind = MESSAGE_OPEN;
 	c->request.open.path = bytes_of_text(path);
 	c->request.open.read = (flags & CHUBBY_READ) != 0;
@@ -105,6 +114,7 @@ static void open_request(struct client_call *c, const char *path, int flags, con
 		c->request.open.kind = WIRE_NODE_DIRECTORY;
 	c->request.open.ephemeral = (flags & CHUBBY_EPHEMERAL) != 0;
 	c->request.open.contents = (struct bytes){initial, initial_bytes};
+	return CHUBBY_OK;
 }
 
 static struct chubby_handle *handle_new(struct chubby *cell, const char *path, uint64_t number,
@@ -123,12 +133,25 @@ static struct chubby_handle *handle_new(struct chubby *cell, const char *path, u
 	return h;
 }
 
+enum chubby_code open_take(struct chubby *cell, const char *path, const struct client_call *c,
+			   struct chubby_handle **ret_handle, bool *ret_created,
+			   struct chubby_error *ret_error)
+{
+	if (c->reply.open.handle.size > WIRE_HANDLE_MAX_BYTES)
+		return error_report(ret_error, CHUBBY_MALFORMED, "%s: the handle is too long",
+				    path);
+	*ret_handle = handle_new(cell, path, c->request.open.handle_number.n, c->reply.open.handle);
+	if (ret_created != NULL)
+		*ret_created = c->reply.open.created;
+	return CHUBBY_OK;
+}
+
 enum chubby_code chubby_open(struct chubby *cell, const char *path, int flags, const void *initial,
 			     size_t initial_bytes, struct chubby_handle **ret_handle,
 			     bool *ret_created, struct chubby_error *ret_error)
 {
-	enum chubby_code code = open_check(path, flags, initial_bytes, ret_error);
 	struct client_call c = {0};
+	enum chubby_code code = open_prepare(path, flags, initial, initial_bytes, &c, ret_error);
 	char what[64];
 
 	if (code != CHUBBY_OK)
@@ -136,20 +159,12 @@ enum chubby_code chubby_open(struct chubby *cell, const char *path, int flags, c
 	code = client_enter(cell, ret_error);
 	if (code != CHUBBY_OK)
 		return code;
-	open_request(&c, path, flags, initial, initial_bytes);
 	c.request.open.handle_number.n = atomic_fetch_add(&cell->last_handle_number, 1) + 1;
 	client_call(cell, &c);
 	snprintf(what, sizeof(what), "%.60s", path);
 	code = client_result(&c, what, ret_error);
-	if (code == CHUBBY_OK && c.reply.open.handle.size > WIRE_HANDLE_MAX_BYTES)
-		code = error_report(ret_error, CHUBBY_MALFORMED, "%s: the handle is too long",
-				    path);
-	if (code == CHUBBY_OK) {
-		*ret_handle = handle_new(cell, path, c.request.open.handle_number.n,
-					 c.reply.open.handle);
-		if (ret_created != NULL)
-			*ret_created = c.reply.open.created;
-	}
+	if (code == CHUBBY_OK)
+		code = open_take(cell, path, &c, ret_handle, ret_created, ret_error);
 	client_call_release(&c);
 	client_leave(cell);
 	return code;
@@ -167,8 +182,7 @@ void chubby_close(struct chubby_handle *h)
 	c.deadline_ns = clock_now_ns() + CLOSE_WAIT_NS;
 	client_call(cell, &c);
 	client_call_release(&c);
-	handle_unlink(h);
-	handle_free(h);
+	handle_unlink_free(h);
 	client_leave(cell);
 }
 
@@ -177,6 +191,7 @@ void chubby_poison(struct chubby_handle *h)
 	if (h->cell->pid != getpid())
 		return;
 	atomic_store(&h->poisoned, true);
+	asyncs_poison(h);
 	client_poison(h->cell, h->number);
 }
 
@@ -244,22 +259,28 @@ static void stat_from_wire(const struct wire_stat *w, struct chubby_stat *ret_st
 	};
 }
 
-enum chubby_code chubby_get(struct chubby_handle *h, struct chubby_contents *ret_contents,
-			    struct chubby_stat *ret_stat, struct chubby_error *ret_error)
+void get_take(const struct client_call *c, struct chubby_contents *ret_contents,
+	      struct chubby_stat *ret_stat)
 {
-	struct client_call c = {.request = {.kind = MESSAGE_GET_CONTENTS_AND_STAT}};
-	enum chubby_code code = handle_call(h, &c, "get", ret_error);
-	struct bytes b;
+	struct bytes b = c->reply.get_contents_and_stat.contents;
 
-	if (code != CHUBBY_OK)
-		return code;
-	b = c.reply.get_contents_and_stat.contents;
 	ret_contents->data = mem_zalloc(b.size + 1);
 	if (b.size > 0)
 		memcpy(ret_contents->data, b.data, b.size);
 	ret_contents->size_bytes = b.size;
 	if (ret_stat != NULL)
-		stat_from_wire(&c.reply.get_contents_and_stat.stat, ret_stat);
+		stat_take(c, ret_stat);
+}
+
+enum chubby_code chubby_get(struct chubby_handle *h, struct chubby_contents *ret_contents,
+			    struct chubby_stat *ret_stat, struct chubby_error *ret_error)
+{
+	struct client_call c = {.request = {.kind = MESSAGE_GET_CONTENTS_AND_STAT}};
+	enum chubby_code code = handle_call(h, &c, "get", ret_error);
+
+	if (code != CHUBBY_OK)
+		return code;
+	get_take(&c, ret_contents, ret_stat);
 	client_call_release(&c);
 	return CHUBBY_OK;
 }
@@ -270,6 +291,11 @@ void chubby_contents_free(struct chubby_contents *contents)
 	*contents = (struct chubby_contents){0};
 }
 
+void stat_take(const struct client_call *c, struct chubby_stat *ret_stat)
+{
+	stat_from_wire(&c->reply.get_contents_and_stat.stat, ret_stat);
+}
+
 enum chubby_code chubby_stat(struct chubby_handle *h, struct chubby_stat *ret_stat,
 			     struct chubby_error *ret_error)
 {
@@ -278,8 +304,21 @@ enum chubby_code chubby_stat(struct chubby_handle *h, struct chubby_stat *ret_st
 
 	if (code != CHUBBY_OK)
 		return code;
-	stat_from_wire(&c.reply.get_contents_and_stat.stat, ret_stat);
+	stat_take(&c, ret_stat);
 	client_call_release(&c);
+	return CHUBBY_OK;
+}
+
+enum chubby_code set_prepare(const struct chubby_handle *h, const void *data, size_t size_bytes,
+			     uint64_t expected_generation, struct client_call *ret_call,
+			     struct chubby_error *ret_error)
+{
+	if (size_bytes > CONTENTS_MAX_BYTES)
+		return error_report(ret_error, CHUBBY_TOO_LARGE,
+				    "set %.100s: contents are limited to 256 KiB", h->path);
+	ret_call->request.kind = MESSAGE_SET_CONTENTS;
+	ret_call->request.set_contents.contents = (struct bytes){data, size_bytes};
+	ret_call->request.set_contents.expected_generation = expected_generation;
 	return CHUBBY_OK;
 }
 
@@ -287,14 +326,12 @@ enum chubby_code chubby_set(struct chubby_handle *h, const void *data, size_t si
 			    uint64_t expected_generation, uint64_t *ret_generation,
 			    struct chubby_error *ret_error)
 {
-	struct client_call c = {.request = {.kind = MESSAGE_SET_CONTENTS}};
-	enum chubby_code code;
+	struct client_call c = {0};
+	enum chubby_code code = set_prepare(h, data, size_bytes, expected_generation, &c,
+					    ret_error);
 
-	if (size_bytes > CONTENTS_MAX_BYTES)
-		return error_report(ret_error, CHUBBY_TOO_LARGE,
-				    "set %.100s: contents are limited to 256 KiB", h->path);
-	c.request.set_contents.contents = (struct bytes){data, size_bytes};
-	c.request.set_contents.expected_generation = expected_generation;
+	if (code != CHUBBY_OK)
+		return code;
 	code = handle_call(h, &c, "set", ret_error);
 	if (code != CHUBBY_OK)
 		return code;
@@ -316,8 +353,9 @@ enum chubby_code chubby_delete(struct chubby_handle *h, struct chubby_error *ret
 
 /* ---- listings ------------------------------------------------------------------------------- */
 
-static void dir_add_page(struct chubby_dir *dir, const struct reply *r)
+bool read_dir_take(struct client_call *c, struct chubby_dir *dir)
 {
+	const struct reply *r = &c->reply;
 	size_t count = dir->count + r->read_dir.count;
 
 	dir->entries = mem_realloc_array(dir->entries, count, sizeof(*dir->entries));
@@ -327,28 +365,29 @@ static void dir_add_page(struct chubby_dir *dir, const struct reply *r)
 		e->name = bytes_to_text(r->read_dir.entries[i].name);
 		stat_from_wire(&r->read_dir.entries[i].stat, &e->stat);
 	}
+	if (!r->read_dir.more || r->read_dir.count == 0 || count >= READ_DIR_MAX_ENTRIES)
+		return false;
+	c->request.read_dir.after = bytes_of_text(dir->entries[count - 1].name);
+	return true;
 }
 
 enum chubby_code chubby_read_dir(struct chubby_handle *h, struct chubby_dir *ret_dir,
 				 struct chubby_error *ret_error)
 {
+	struct client_call c = {.request = {.kind = MESSAGE_READ_DIR}};
 	struct chubby_dir dir = {0};
 	bool more = true;
 
 	while (more) {
-		struct client_call c = {.request = {.kind = MESSAGE_READ_DIR}};
 		enum chubby_code code;
 
-		if (dir.count > 0)
-			c.request.read_dir.after = bytes_of_text(dir.entries[dir.count - 1].name);
+		c.deadline_ns = 0; /* for each page */
 		code = handle_call(h, &c, "list", ret_error);
 		if (code != CHUBBY_OK) {
 			chubby_dir_free(&dir);
 			return code;
 		}
-		more = c.reply.read_dir.more && c.reply.read_dir.count > 0 &&
-		       dir.count < READ_DIR_MAX_ENTRIES;
-		dir_add_page(&dir, &c.reply);
+		more = read_dir_take(&c, &dir);
 		client_call_release(&c);
 	}
 	*ret_dir = dir;

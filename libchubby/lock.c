@@ -1,8 +1,9 @@
 /*
  * Locks, sequencers, fencing tokens (Chubby section 2.4), and the common case.
  */
-#include "handle.h"
+#include "call.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,10 +35,11 @@ enum chubby_code acquire_options_check(const struct chubby_acquire_options *o,
 	return CHUBBY_OK;
 }
 
-static enum chubby_code acquire_request(const struct chubby_acquire_options *o,
-					struct client_call *ret_call,
-					struct chubby_error *ret_error)
+enum chubby_code acquire_prepare(const struct chubby_acquire_options *options,
+				 struct client_call *ret_call, struct chubby_error *ret_error)
 {
+	struct chubby_acquire_options defaults = chubby_acquire_options_default();
+	const struct chubby_acquire_options *o = options != NULL ? options : &defaults;
 	struct client_call *c = ret_call;
 	enum chubby_code code = acquire_options_check(o, ret_error);
 
@@ -70,10 +72,8 @@ enum chubby_code chubby_acquire(struct chubby_handle *h,
 				const struct chubby_acquire_options *options,
 				struct chubby_error *ret_error)
 {
-	struct chubby_acquire_options o = options != NULL ? *options
-							  : chubby_acquire_options_default();
 	struct client_call c = {0};
-	enum chubby_code code = acquire_request(&o, &c, ret_error);
+	enum chubby_code code = acquire_prepare(options, &c, ret_error);
 
 	if (code != CHUBBY_OK)
 		return code;
@@ -85,60 +85,96 @@ enum chubby_code chubby_acquire(struct chubby_handle *h,
 	return CHUBBY_OK;
 }
 
+enum chubby_code release_take(bool was_held, enum chubby_code code, const char *what,
+			      struct chubby_error *ret_error)
+{
+	if (code != CHUBBY_NOT_HELD || !was_held)
+		return code;
+	return error_report(ret_error, CHUBBY_LOCK_LOST,
+			    "%s: the lock was lost before: an operator revoked it, or its node was "
+			    "deleted",
+			    what);
+}
+
+/* After these answers to a release the handle holds nothing. */
+bool release_ends(enum chubby_code code)
+{
+	return code == CHUBBY_OK || code == CHUBBY_NOT_HELD || code == CHUBBY_HANDLE_STALE;
+}
+
 enum chubby_code chubby_release(struct chubby_handle *h, struct chubby_error *ret_error)
 {
 	struct client_call c = {.request = {.kind = MESSAGE_RELEASE}};
-	bool held = atomic_load(&h->held);
+	bool was_held = atomic_load(&h->held);
 	enum chubby_code code = handle_call(h, &c, "release", ret_error);
+	char what[128];
 
-	if (code == CHUBBY_OK) {
+	if (code == CHUBBY_OK)
 		client_call_release(&c);
+	if (release_ends(code))
 		atomic_store(&h->held, false);
-	} else if (code == CHUBBY_NOT_HELD && held) {
-		atomic_store(&h->held, false);
-		code = error_report(ret_error, CHUBBY_LOCK_LOST,
-				    "release %.100s: the lock was lost before: an operator revoked "
-				    "it, or its node was deleted",
-				    h->path);
-	}
-	return code;
+	snprintf(what, sizeof(what), "release %.100s", h->path);
+	return release_take(was_held, code, what, ret_error);
+}
+
+/* A lock does not outlive its session. */
+static bool handle_holds(const struct chubby_handle *h)
+{
+	return atomic_load(&h->held) && !atomic_load(&h->cell->expired);
 }
 
 const char *chubby_sequencer(const struct chubby_handle *h)
 {
-	return atomic_load(&h->held) ? h->sequencer : NULL;
+	return handle_holds(h) ? h->sequencer : NULL;
 }
 
 uint64_t chubby_token(const struct chubby_handle *h)
 {
-	return atomic_load(&h->held) ? h->fencing_token : 0;
+	return handle_holds(h) ? h->fencing_token : 0;
 }
 
 bool chubby_is_held(const struct chubby_handle *h)
 {
-	return atomic_load(&h->held) && chubby_session_is_safe(h->cell);
+	return handle_holds(h) && chubby_session_is_safe(h->cell);
+}
+
+enum chubby_code check_sequencer_prepare(const char *sequencer, struct client_call *ret_call,
+					 struct chubby_error *ret_error)
+{
+	if (sequencer == NULL || strlen(sequencer) > WIRE_SEQUENCER_MAX_BYTES)
+		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID, "this is no sequencer");
+	ret_call->request.kind = MESSAGE_CHECK_SEQUENCER;
+	ret_call->request.check_sequencer.sequencer = bytes_of_text(sequencer);
+	return CHUBBY_OK;
+}
+
+enum chubby_code check_sequencer_take(const struct client_call *c, uint64_t *ret_token,
+				      struct chubby_error *ret_error)
+{
+	if (!c->reply.check_sequencer.valid)
+		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
+				    "the sequencer's grant is over: its holder released or lost "
+				    "the lock");
+	if (ret_token != NULL)
+		*ret_token = c->reply.check_sequencer.fencing_token;
+	return CHUBBY_OK;
 }
 
 enum chubby_code chubby_check_sequencer(struct chubby *cell, const char *sequencer,
 					uint64_t *ret_token, struct chubby_error *ret_error)
 {
-	struct client_call c = {.request = {.kind = MESSAGE_CHECK_SEQUENCER}};
-	enum chubby_code code;
+	struct client_call c = {0};
+	enum chubby_code code = check_sequencer_prepare(sequencer, &c, ret_error);
 
-	if (sequencer == NULL || strlen(sequencer) > WIRE_SEQUENCER_MAX_BYTES)
-		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID, "this is no sequencer");
+	if (code != CHUBBY_OK)
+		return code;
 	code = client_enter(cell, ret_error);
 	if (code != CHUBBY_OK)
 		return code;
-	c.request.check_sequencer.sequencer = bytes_of_text(sequencer);
 	client_call(cell, &c);
 	code = client_result(&c, "check sequencer", ret_error);
-	if (code == CHUBBY_OK && !c.reply.check_sequencer.valid)
-		code = error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
-				    "the sequencer's grant is over: its holder released or lost "
-				    "the lock");
-	if (code == CHUBBY_OK && ret_token != NULL)
-		*ret_token = c.reply.check_sequencer.fencing_token;
+	if (code == CHUBBY_OK)
+		code = check_sequencer_take(&c, ret_token, ret_error);
 	client_call_release(&c);
 	client_leave(cell);
 	return code;

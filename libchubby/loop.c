@@ -19,6 +19,11 @@ bool client_post(struct chubby *cell, struct post *p)
 
 	pthread_mutex_lock(&cell->inbox_mutex);
 	taken = !cell->stopped;
+	if (p->kind == POST_CLOSE) {
+		/* The last that is taken. */
+		atomic_store(&cell->leaving, true);
+		cell->stopped = true;
+	}
 	if (taken) {
 		p->next = NULL;
 		if (cell->inbox_tail != NULL)
@@ -57,7 +62,10 @@ static void call_done(struct client_call *c, const struct reply *r, struct arena
 			 r->message.size > 0 ? (const char *)r->message.data : "");
 		c->failed_op = r->has_failed_op ? (int64_t)r->failed_op : -1;
 	}
-	sem_post(&c->done); /* from here on it is its caller's */
+	if (c->owner != NULL)
+		async_arrived(c->owner);
+	else
+		sem_post(&c->done); /* from here on it is its caller's */
 }
 
 static void connect_tell(struct chubby *cell, enum error e, struct bytes message)
@@ -83,7 +91,7 @@ static void news(struct chubby *cell, const struct session_action *a)
 {
 	switch (a->state) {
 	case SESSION_SAFE:
-		if (cell->connect_told)
+		if (cell->connect_told || cell->connect_is_news)
 			callbacks_push(&cell->callbacks, CHUBBY_SESSION_SAFE, CHUBBY_OK);
 		connect_tell(cell, ERROR_OK, BYTES_NONE);
 		break;
@@ -96,6 +104,10 @@ static void news(struct chubby *cell, const struct session_action *a)
 			       (enum chubby_code)a->reason);
 		break;
 	case SESSION_CLOSED:
+		atomic_store(&cell->expired, true);
+		if (cell->connect_is_news && !cell->connect_told && !atomic_load(&cell->leaving))
+			callbacks_push(&cell->callbacks, CHUBBY_SESSION_EXPIRED_EVENT,
+				       (enum chubby_code)a->reason);
 		connect_tell(cell, a->reason, a->reply.message);
 		break;
 	default:
@@ -103,7 +115,7 @@ static void news(struct chubby *cell, const struct session_action *a)
 	}
 }
 
-/* Answers that end a call take the arena of the message that they came with. */
+/* Answers that end a call well take the arena of the message that they came with. */
 static void actions_carry_out(struct chubby *cell, struct arena *arena)
 {
 	uint32_t count;
@@ -141,6 +153,43 @@ static void actions_carry_out(struct chubby *cell, struct arena *arena)
 	session_actions_done(cell->session);
 }
 
+static void call_begin(struct chubby *cell, int64_t now_ns, struct client_call *c)
+{
+	const struct reply cancelled = {.kind = c->request.kind, .error = ERROR_CANCELLED};
+	struct session_request r = {
+		.request = &c->request,
+		.deadline_ns = c->deadline_ns,
+		.handle_number = c->handle_number,
+		.context = c,
+	};
+
+	if (c->owner != NULL && async_is_cancelled(c->owner))
+		call_done(c, &cancelled, NULL);
+	else
+		c->session_call = session_call(cell->session, now_ns, &r);
+}
+
+/* True: the post is its sender's again, and may be gone. */
+static bool post_handle(struct chubby *cell, int64_t now_ns, struct post *p)
+{
+	switch (p->kind) {
+	case POST_CALL:
+		call_begin(cell, now_ns, p->call);
+		return true;
+	case POST_CANCEL:
+		session_cancel(cell->session, now_ns, p->call->session_call);
+		async_unref(p->call->owner);
+		return true;
+	case POST_POISON:
+		session_poison(cell->session, now_ns, p->handle_number);
+		return false;
+	case POST_CLOSE:
+		session_close(cell->session, now_ns, now_ns + CLOSE_PATIENCE_NS);
+		return false;
+	}
+	return false;
+}
+
 static void posts_handle(struct chubby *cell)
 {
 	struct post *p = inbox_take(cell);
@@ -150,22 +199,8 @@ static void posts_handle(struct chubby *cell)
 		int64_t now_ns = clock_now_ns();
 		struct arena none;
 
-		if (p->kind == POST_CALL) {
-			struct session_request r = {
-				.request = &p->call->request,
-				.deadline_ns = p->call->deadline_ns,
-				.handle_number = p->call->handle_number,
-				.context = p->call,
-			};
-
-			session_call(cell->session, now_ns, &r);
-		} else if (p->kind == POST_POISON) {
-			session_poison(cell->session, now_ns, p->handle_number);
+		if (!post_handle(cell, now_ns, p))
 			free(p);
-		} else {
-			session_close(cell->session, now_ns, now_ns + CLOSE_PATIENCE_NS);
-			free(p);
-		}
 		arena_init(&none, TRANSPORT_ARENA_MAX_BYTES);
 		actions_carry_out(cell, &none);
 		arena_release(&none);
@@ -211,11 +246,15 @@ static void inbox_stop(struct chubby *cell)
 	p = inbox_take(cell);
 	while (p != NULL) {
 		struct post *next = p->next;
-		struct reply cancelled = {.error = ERROR_CANCELLED};
-		struct arena none = {0};
+		struct reply late = {.error = cell->connect_error,
+				     .message = bytes_of_text(cell->connect_message)};
 
+		if (late.error == ERROR_OK)
+			late.error = ERROR_CANCELLED;
 		if (p->kind == POST_CALL)
-			call_done(p->call, &cancelled, &none);
+			call_done(p->call, &late, NULL);
+		else if (p->kind == POST_CANCEL)
+			async_unref(p->call->owner);
 		else
 			free(p);
 		p = next;

@@ -290,14 +290,17 @@ static void handles_settle(struct multi *m, const struct reply *r)
 	const struct wire_grant *g = r->multi.grants;
 
 	for (uint32_t i = 0; i < m->request.multi.count; i++) {
+		struct chubby_handle *h = m->handles[i];
+
 		switch (m->request.multi.ops[i].kind) {
 		case CHUBBY_OP_ACQUIRE:
-			if (g->fencing_token != 0)
-				grant_keep(m->handles[i], g);
+			if (g->fencing_token != 0 && h != NULL)
+				grant_keep(h, g);
 			g++;
 			break;
 		case CHUBBY_OP_RELEASE:
-			atomic_store(&m->handles[i]->held, false);
+			if (h != NULL)
+				atomic_store(&h->held, false);
 			break;
 		default:
 			break;
@@ -315,7 +318,7 @@ static enum chubby_code refusal(struct multi *m, const struct client_call *c, si
 	    m->request.multi.ops[failed_op].kind != CHUBBY_OP_RELEASE)
 		return client_result(c, "multi", ret_error);
 	h = m->handles[failed_op];
-	if (!atomic_exchange(&h->held, false))
+	if (h == NULL || !atomic_exchange(&h->held, false))
 		return client_result(c, "multi", ret_error);
 	return error_report(ret_error, CHUBBY_LOCK_LOST,
 			    "multi: operation %zu, counted from 0: the lock of %.100s was lost "

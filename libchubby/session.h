@@ -114,8 +114,13 @@ struct session_request {
 	void *context;          /* opaque; comes back with SESSION_DONE */
 };
 
-/* ACQUIRE is done when the lock is granted or refused: waiting in the queue is part of it. */
-void session_call(struct session *s, int64_t now_ns, const struct session_request *r);
+/* ACQUIRE is done when the lock is granted or refused: waiting in the queue is part of it. Returns
+ * what names the call to session_cancel(). */
+uint64_t session_call(struct session *s, int64_t now_ns, const struct session_request *r);
+/* The call is done, CANCELLED, unless it is done already. What was sent may take effect; a lock or
+ * a handle that it gets all the same is given back. Then calls for the lock of the same handle wait
+ * until that is over. */
+void session_cancel(struct session *s, int64_t now_ns, uint64_t call);
 /* Calls with this handle number are done, CANCELLED; what they began is undone where possible. */
 void session_poison(struct session *s, int64_t now_ns, uint64_t handle_number);
 /* Completes all calls with CANCELLED, tells the cell, and is CLOSED when that is answered or at

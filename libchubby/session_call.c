@@ -74,13 +74,14 @@ void call_free(struct session *s, struct call *c)
 {
 	list_remove(list_of(s, c), c);
 	HASH_DEL(s->calls, c);
+	s->undoing -= c->undoes ? 1 : 0;
 	s->gone = mem_realloc_array(s->gone, s->gone_count + 1, sizeof(struct call *));
 	s->gone[s->gone_count++] = c;
 }
 
 /* ---- completion ----------------------------------------------------------------------------- */
 
-static void caller_told(struct session *s, struct call *c, const struct reply *r)
+void caller_told(struct session *s, struct call *c, const struct reply *r)
 {
 	struct session_action *a;
 
@@ -149,14 +150,77 @@ void calls_fail_all(struct session *s, bool closing)
 	}
 }
 
+/* ---- undoing -------------------------------------------------------------------------------- */
+
+void call_undoes(struct session *s, struct call *c)
+{
+	s->undoing += c->undoes ? 0 : 1;
+	c->undoes = true;
+}
+
+struct call *call_follow_up(struct session *s, struct bytes handle, uint64_t handle_number,
+			    enum message_kind kind)
+{
+	struct request r = {.kind = kind, .handle = handle};
+	struct call *c = call_new(s, &r, handle_number);
+
+	call_undoes(s, c);
+	return c;
+}
+
+void call_abandon(struct session *s, struct call *c, enum error e, const char *text)
+{
+	struct reply r = {.kind = c->request.kind, .error = e, .message = bytes_of_text(text)};
+
+	if (c->request.kind == MESSAGE_ACQUIRE) {
+		acquire_abandon(s, c, e, text);
+	} else if (c->request.kind == MESSAGE_OPEN && c->state == CALL_SENT) {
+		/* A handle that nobody knows of would keep its node, and the session, for ever. */
+		caller_told(s, c, &r);
+		c->abandoned = true;
+		c->deadline_ns = TIME_NEVER;
+	} else {
+		call_fail(s, c, e, text);
+	}
+}
+
+/* Only on this link can the answer come: the path to ask with again was its caller's. */
+static bool open_is_abandoned(const struct call *c)
+{
+	return c->abandoned && c->request.kind == MESSAGE_OPEN;
+}
+
+static void open_answered(struct session *s, struct call *c, const struct reply *r)
+{
+	if (c->abandoned && r->error == ERROR_OK && r->open.handle.size <= WIRE_HANDLE_MAX_BYTES)
+		(void)call_follow_up(s, r->open.handle, c->request.open.handle_number.n,
+				     MESSAGE_CLOSE);
+	call_complete(s, c, r);
+}
+
+/* Its handle's lock may be about to be given back by what was sent before. */
+static bool waits_for_undo(const struct session *s, const struct call *c)
+{
+	if (s->undoing == 0 || c->undoes || c->handle_number == 0 ||
+	    (c->request.kind != MESSAGE_ACQUIRE && c->request.kind != MESSAGE_RELEASE))
+		return false;
+	for (const struct call *o = s->calls; o != NULL; o = o->hh.next) {
+		if (o->undoes && o->handle_number == c->handle_number)
+			return true;
+	}
+	return false;
+}
+
 /* ---- from the application ------------------------------------------------------------------- */
 
-void session_call(struct session *s, int64_t now_ns, const struct session_request *r)
+uint64_t session_call(struct session *s, int64_t now_ns, const struct session_request *r)
 {
 	struct call *c;
+	uint64_t id;
 
 	session_tick(s, now_ns);
 	c = call_new(s, r->request, r->handle_number);
+	id = c->id;
 	c->context = r->context;
 	c->caller_waits = true;
 	c->deadline_ns = r->deadline_ns;
@@ -165,8 +229,21 @@ void session_call(struct session *s, int64_t now_ns, const struct session_reques
 							   : ERROR_CANCELLED;
 
 		call_fail(s, c, c->request.kind == MESSAGE_CLOSE ? ERROR_OK : e, NULL);
-		return;
+		return id;
 	}
+	calls_pump(s);
+	return id;
+}
+
+void session_cancel(struct session *s, int64_t now_ns, uint64_t call)
+{
+	struct call *c;
+
+	session_tick(s, now_ns);
+	c = call_find(s, call);
+	if (c == NULL || !c->caller_waits)
+		return;
+	call_abandon(s, c, ERROR_CANCELLED, "the application cancelled it");
 	calls_pump(s);
 }
 
@@ -176,12 +253,8 @@ void session_poison(struct session *s, int64_t now_ns, uint64_t handle_number)
 
 	session_tick(s, now_ns);
 	HASH_ITER(hh, s->calls, c, next) {
-		if (c->handle_number != handle_number || !c->caller_waits)
-			continue;
-		if (c->request.kind == MESSAGE_ACQUIRE)
-			acquire_abandon(s, c, ERROR_CANCELLED, "the handle was poisoned");
-		else
-			call_fail(s, c, ERROR_CANCELLED, "the handle was poisoned");
+		if (c->handle_number == handle_number && c->caller_waits)
+			call_abandon(s, c, ERROR_CANCELLED, "the handle was poisoned");
 	}
 	calls_pump(s);
 }
@@ -227,7 +300,7 @@ void calls_pump(struct session *s)
 	lowest = lowest_unanswered(s);
 	for (c = s->queue.head; c != NULL && s->sent.count < SESSION_IN_FLIGHT_MAX; c = next) {
 		next = c->next;
-		if (s->now_ns < c->not_before_ns)
+		if (s->now_ns < c->not_before_ns || waits_for_undo(s, c))
 			continue;
 		if (request_is_numbered(&c->request) && c->request.number == 0) {
 			if (s->next_number >= lowest + SESSION_WINDOW)
@@ -242,18 +315,23 @@ void calls_pump(struct session *s)
 void calls_requeue(struct session *s)
 {
 	struct call_list later = s->queue;
+	struct call *c, *next;
 
+	for (c = s->sent.head; c != NULL; c = next) {
+		next = c->next;
+		if (open_is_abandoned(c))
+			call_free(s, c);
+	}
 	s->queue = s->sent;
 	memset(&s->sent, 0, sizeof(s->sent));
-	for (struct call *c = s->queue.head; c != NULL; c = c->next)
+	for (c = s->queue.head; c != NULL; c = c->next)
 		c->state = CALL_QUEUED;
 	while (later.head != NULL) {
-		struct call *c = later.head;
-
+		c = later.head;
 		list_remove(&later, c);
 		list_append(&s->queue, c);
 	}
-	for (struct call *c = s->waiting.head; c != NULL; c = c->next)
+	for (c = s->waiting.head; c != NULL; c = c->next)
 		c->wait_id = 0;
 }
 
@@ -261,6 +339,10 @@ void calls_requeue(struct session *s)
 
 static void call_again(struct session *s, struct call *c, int64_t not_before_ns)
 {
+	if (open_is_abandoned(c)) {
+		call_free(s, c); /* it took no effect */
+		return;
+	}
 	list_remove(&s->sent, c);
 	c->state = CALL_QUEUED;
 	c->not_before_ns = not_before_ns;
@@ -299,6 +381,8 @@ void call_answered(struct session *s, struct call *c, const struct reply *r)
 		acquire_answered(s, c, r);
 	else if (c->request.kind == MESSAGE_CANCEL)
 		cancel_answered(s, c, r);
+	else if (c->request.kind == MESSAGE_OPEN)
+		open_answered(s, c, r);
 	else
 		call_complete(s, c, r);
 }
@@ -316,7 +400,7 @@ static void call_deadline(struct session *s, struct call *c)
 		caller_told(s, c, &ok);
 		c->deadline_ns = TIME_NEVER;
 	} else {
-		call_fail(s, c, call_fate(s, c), "no answer in time");
+		call_abandon(s, c, call_fate(s, c), "no answer in time");
 	}
 }
 

@@ -31,6 +31,7 @@ struct call {
 	int64_t not_before_ns; /* queued: told to come back later */
 	uint32_t sent_count;
 	bool abandoned;    /* its caller is gone: undo what it gets */
+	bool undoes;       /* calls for the same handle's lock wait until it is over */
 	bool caller_waits; /* SESSION_DONE is owed to `context` */
 	void *context;
 	uint64_t ticket;
@@ -91,6 +92,7 @@ struct session {
 	uint64_t next_number;
 	struct call *calls; /* owned; by id */
 	struct call_list queue, sent, waiting;
+	uint32_t undoing;   /* calls that undo */
 	struct call **gone; /* owned; freed when the actions are done */
 	uint32_t gone_count;
 
@@ -139,9 +141,17 @@ void list_remove(struct call_list *l, struct call *c);
 struct call *call_find(const struct session *s, uint64_t id);
 struct call *call_new(struct session *s, const struct request *r, uint64_t handle_number);
 void call_free(struct session *s, struct call *c);
-/* Tells the caller; the call lives on only if it was an acquire that must be undone. */
+/* Tells the caller, and ends the call. */
 void call_complete(struct session *s, struct call *c, const struct reply *r);
 void call_fail(struct session *s, struct call *c, enum error e, const char *text);
+/* Tells the caller alone. */
+void caller_told(struct session *s, struct call *c, const struct reply *r);
+/* The caller gets `e`; a lock or a handle that the call may get is given back. */
+void call_abandon(struct session *s, struct call *c, enum error e, const char *text);
+void call_undoes(struct session *s, struct call *c);
+/* An internal call on a handle, without a caller, that undoes what another did. */
+struct call *call_follow_up(struct session *s, struct bytes handle, uint64_t handle_number,
+			    enum message_kind kind);
 bool request_is_numbered(const struct request *r);
 /* What the caller is told when the call's fate will not be known. */
 enum error call_fate(const struct session *s, const struct call *c);
@@ -155,7 +165,7 @@ void call_answered(struct session *s, struct call *c, const struct reply *r);
 /* ---- session_lock.c ---- */
 void acquire_answered(struct session *s, struct call *c, const struct reply *r);
 void acquire_deadline(struct session *s, struct call *c);
-/* The caller gets `e`; a lock that it may get is given back. */
+/* call_abandon() of an acquire. */
 void acquire_abandon(struct session *s, struct call *c, enum error e, const char *text);
 void cancel_answered(struct session *s, struct call *c, const struct reply *r);
 void wait_ended(struct session *s, const struct reply *push);

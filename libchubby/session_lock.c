@@ -19,16 +19,6 @@ static void waiting_begin(struct session *s, struct call *c, uint64_t ticket)
 		c->ticket = ticket;
 }
 
-/* An internal call on the handle of another, without a caller. */
-static struct call *follow_up(struct session *s, const struct call *of, enum message_kind kind)
-{
-	struct request r = {.kind = kind, .handle = of->request.handle};
-
-	if (kind == MESSAGE_CANCEL)
-		r.cancel.ticket = of->ticket;
-	return call_new(s, &r, of->handle_number);
-}
-
 static void granted(struct session *s, struct call *c, const struct wire_grant *grant)
 {
 	struct reply r = {.kind = MESSAGE_ACQUIRE};
@@ -39,7 +29,7 @@ static void granted(struct session *s, struct call *c, const struct wire_grant *
 		return;
 	}
 	if (c->abandoned) {
-		(void)follow_up(s, c, MESSAGE_RELEASE);
+		(void)call_follow_up(s, c->request.handle, c->handle_number, MESSAGE_RELEASE);
 		call_free(s, c);
 		return;
 	}
@@ -65,7 +55,12 @@ void waits_ask(struct session *s)
 
 static void cancel_begin(struct session *s, struct call *c)
 {
-	follow_up(s, c, MESSAGE_CANCEL)->acquire_id = c->id;
+	struct call *cancel = call_follow_up(s, c->request.handle, c->handle_number,
+					     MESSAGE_CANCEL);
+
+	cancel->request.cancel.ticket = c->ticket;
+	cancel->acquire_id = c->id;
+	call_undoes(s, c);
 	c->state = CALL_CANCELLING;
 }
 
@@ -91,20 +86,15 @@ void acquire_answered(struct session *s, struct call *c, const struct reply *r)
 
 void acquire_abandon(struct session *s, struct call *c, enum error e, const char *text)
 {
-	struct session_action *a;
+	struct reply r = {.kind = MESSAGE_ACQUIRE, .error = e, .message = bytes_of_text(text)};
 
 	if (c->state == CALL_QUEUED && c->sent_count == 0) {
 		call_fail(s, c, e, text);
 		return;
 	}
-	if (c->caller_waits) {
-		a = action_add(s, SESSION_DONE);
-		a->context = c->context;
-		a->reply.kind = MESSAGE_ACQUIRE;
-		a->reply.error = e;
-		a->reply.message = bytes_of_text(text);
-		c->caller_waits = false;
-	}
+	caller_told(s, c, &r);
+	call_undoes(s, c);
+	c->request.guard_sequencer = BYTES_NONE; /* its memory was the caller's */
 	c->abandoned = true;
 	c->deadline_ns = TIME_NEVER;
 	if (c->state == CALL_WAITING)
