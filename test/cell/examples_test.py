@@ -1,8 +1,10 @@
 """The examples of the library's manual pages, on a real cell."""
+import glob
 import json
 import os
 import re
 import subprocess
+import tempfile
 
 import cell as cells
 
@@ -153,6 +155,58 @@ def election():
         assert "sequencer" in run(c, "elect", "find", status=1)
 
 
+# ---- from outside --------------------------------------------------------------------------------
+
+def installed(directory):
+    """The environment of somebody who has installed it under this directory."""
+    subprocess.run(["meson", "install", "-C", cells.BUILD, "--no-rebuild", "--quiet", "--tags",
+                    "runtime,devel", "--destdir", directory], check=True,
+                   stdout=subprocess.DEVNULL)
+    pkgconfig = glob.glob(os.path.join(directory, "**", "libchubby.pc"), recursive=True)
+    where = os.path.dirname(pkgconfig[0])
+    return dict(os.environ, PKG_CONFIG_PATH=where, PKG_CONFIG_SYSROOT_DIR=directory,
+                LD_LIBRARY_PATH=os.path.dirname(where))
+
+
+def readme_program():
+    """What the README shows from C, with what it leaves to the reader."""
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
+        said = f.read().split("## From C", 1)[1]
+    include, _, body = re.search(r"```c\n(.*?)```", said, re.S)[1].partition("\n")
+    command = re.search(r"`(cc .*?)`", said)[1]
+    return command, f"""{include}
+#include <stdio.h>
+static const char *result = "done";
+static void write_result(uint64_t token, const char *what)
+{{
+	printf("%s under token %llu\\n", what, (unsigned long long)token);
+}}
+int main(void)
+{{
+{body}
+	return 0;
+}}
+"""
+
+
+def stranger():
+    """what the README shows from C compiles by its own command against what is installed, and runs"""
+    command, program = readme_program()
+    with cells.Cell(replicas=1) as c, tempfile.TemporaryDirectory() as room:
+        env = dict(installed(os.path.join(room, "root")), CHUBBY_SERVERS=c.servers)
+        with open(os.path.join(room, "job.c"), "w", encoding="utf-8") as f:
+            f.write(program)
+        r = subprocess.run(["sh", "-ec", command + " -Wall -Wextra -Werror -o job && ./job"],
+                           cwd=room, env=env, capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, r.stderr
+        assert re.fullmatch(r"done under token \d+\n", r.stdout), r.stdout
+        # A header of C++ too: the same program is one.
+        r = subprocess.run(["sh", "-ec", command.replace("cc ", "c++ -x c++ ", 1)
+                            + " -Wall -Wextra -Werror -o job && ./job"],
+                           cwd=room, env=env, capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, r.stderr
+
+
 # ---- the daemon's page ---------------------------------------------------------------------------
 
 def page_blocks():
@@ -186,4 +240,4 @@ def daemon_page():
 
 if __name__ == "__main__":
     cells.run(connect, members, counter, sequencers, move, codes, two_locks, election,
-              daemon_page)
+              stranger, daemon_page)
