@@ -57,7 +57,7 @@ static const struct entry_rule entry_rules[ENTRY_KIND_END] = {
 	[ENTRY_NODE_WRITE] = {.apply = apply_node_write},
 	[ENTRY_NODE_SET_ACL] = {.apply = apply_node_set_acl},
 	[ENTRY_KEEP] = {.apply = apply_keep, .needs_session = true},
-	[ENTRY_UNKEEP] = {.apply = apply_unkeep, .needs_session = true},
+	[ENTRY_CLOSE] = {.apply = apply_close, .needs_session = true},
 	[ENTRY_NODE_REAP] = {.apply = apply_node_reap},
 	[ENTRY_ACQUIRE] = {.apply = apply_acquire, .needs_session = true},
 	[ENTRY_RELEASE] = {.apply = apply_release, .needs_session = true},

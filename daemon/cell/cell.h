@@ -15,7 +15,7 @@
  *   token      the fencing token: the revision at which the hold period began
  *   session    a client; locks and ephemeral nodes live at most as long
  *   handle     a number that the client chose within its session; (session, handle) holds locks
- *   keepers    sessions that have an ephemeral node open
+ *   keepers    the open handles of an ephemeral node
  *   row        what is stored for one object: node, lock, session, or the cell itself
  *
  * Paths here are inside the cell: "/" is the root, "/a/b" a node; the prefix /ls/<cell> and all
@@ -74,8 +74,8 @@ enum entry_kind {
 	ENTRY_NODE_DELETE,
 	ENTRY_NODE_WRITE,
 	ENTRY_NODE_SET_ACL,
-	ENTRY_KEEP,      /* a session's first open of an ephemeral node */
-	ENTRY_UNKEEP,    /* its last close */
+	ENTRY_KEEP,      /* a handle of an ephemeral node opens */
+	ENTRY_CLOSE,     /* a handle gives up what it has: its hold, its wait, its keeping */
 	ENTRY_NODE_REAP, /* an ephemeral without keepers goes: GUARD_FAILED if it has some,
 				  NOT_EMPTY, LOCK_HELD while held or in lock-delay */
 	ENTRY_ACQUIRE,
@@ -150,9 +150,10 @@ struct entry {
 			struct bytes path;
 			enum node_kind kind;
 			struct bytes contents;
-			bool ephemeral; /* entry.session becomes the first keeper */
+			bool ephemeral; /* (entry.session, handle) becomes the first keeper */
 			bool exclusive; /* an existing node is an error; else it is opened */
 			struct bytes acl[CELL_ACL_NAMES]; /* empty: inherited */
+			struct handle_id handle;          /* that is opened */
 		} node_create;
 		struct {
 			uint64_t instance;
@@ -171,7 +172,7 @@ struct entry {
 		struct {
 			uint64_t instance;
 			struct handle_id handle;
-		} keep; /* KEEP, UNKEEP, REAP */
+		} keep; /* KEEP, CLOSE, REAP */
 		struct {
 			uint64_t instance;
 			struct handle_id handle;
@@ -250,6 +251,11 @@ struct session_mark {
 
 /* ---- objects: read-only for everybody but cell/ -------------------------------------------- */
 
+struct keeper {
+	struct session_id session;
+	struct handle_id handle;
+};
+
 struct node {
 	uint64_t instance;
 	uint64_t parent;   /* instance of the parent; 0 for the root */
@@ -263,7 +269,7 @@ struct node {
 	struct bytes acl[CELL_ACL_NAMES]; /* owned */
 	uint32_t child_count;             /* derived */
 	uint32_t keeper_count;
-	struct session_id *keepers; /* owned, ascending */
+	struct keeper *keepers; /* owned, ascending */
 	int64_t created_unix_ms;
 	int64_t modified_unix_ms;
 	struct lock *lock; /* owned; NULL as long as nobody ever locked it */
@@ -418,10 +424,9 @@ struct cell *cell_new(const struct cell_genesis *genesis);
 void cell_free(struct cell *c);
 
 /*
- * Applies the entry at the next revision (a MULTI may take several: instances and tokens are
- * revisions, and no two are the same; genesis is revision 1). Never fails: a refused request is a
- * result. Entries come from the log; one that is nonsense (a decoder let it pass) has the result
- * MALFORMED and changes nothing but the revision. `ret_outcome` is borrowed until the next call.
+ * Applies the entry at the next revision (a MULTI may take several; genesis is revision 1). Never
+ * fails: a refused request is a result. One that is nonsense (a decoder let it pass) is MALFORMED
+ * and changes nothing but the revision. `ret_outcome` is borrowed until the next call.
  */
 void cell_apply(struct cell *c, const struct entry *e, struct outcome *ret_outcome);
 
@@ -445,16 +450,14 @@ const struct node *cell_child_after(const struct cell *c, uint64_t parent, struc
 const struct session *cell_session_after(const struct cell *c, struct session_id after);
 /* All nodes that have a lock row, by instance, ascending. */
 const struct node *cell_locked_after(const struct cell *c, uint64_t after);
-/* Ephemeral nodes that ENTRY_NODE_REAP would take now, by instance, ascending: without keepers,
- * children, holders and lock-delay. A new master works them off. */
+/* Ephemeral nodes that ENTRY_NODE_REAP would take now, by instance, ascending. */
 const struct node *cell_reapable_after(const struct cell *c, uint64_t after);
 uint64_t cell_node_count(const struct cell *c);
 uint64_t cell_session_count(const struct cell *c);
 
-/* Result of a numbered request: *ret_result when it is stored. The request brings its own line
- * along, which may be ahead of the one that was applied last. REQUEST_OUT_OF_WINDOW below the
- * line or too far above; NOT_FOUND when it is new; SESSION_EXPIRED; INVALID_ARGUMENT when an entry
- * of another kind had this number. */
+/* Result of a numbered request: *ret_result when it is stored. The request brings its own line,
+ * which may be ahead of the one applied last. REQUEST_OUT_OF_WINDOW below it or too far above;
+ * NOT_FOUND when new; SESSION_EXPIRED; INVALID_ARGUMENT: an entry of another kind had it. */
 MUST_USE enum error cell_stored_result(const struct cell *c, struct session_id session,
 				       uint64_t number, uint64_t lowest_unanswered,
 				       enum entry_kind kind, struct result *ret_result);
@@ -467,8 +470,8 @@ MUST_USE enum error cell_check_grant(const struct cell *c, uint64_t instance, en
 
 enum row_kind { ROW_META = 1, ROW_NODE = 2, ROW_LOCK = 3, ROW_SESSION = 4 };
 
-/* One dirty row: `key` is the instance or session id (0 for META). A row whose object is gone is
- * deleted. The object pointers are borrowed until the next cell_apply(). */
+/* `key` is the instance or session id (0 for META). A row whose object is gone is deleted. Objects
+ * are borrowed until the next cell_apply(). */
 struct row {
 	enum row_kind kind;
 	uint64_t key;
@@ -479,19 +482,17 @@ struct row {
 	const struct session *session;
 };
 
-/* Takes the rows that changed since the last call, each once, in order of (kind, key); false at
- * the end. About how many bytes they are: cell_dirty_bytes(). */
+/* Takes the rows that changed since the last call, each once, in order of (kind, key). */
 bool cell_dirty_next(struct cell *c, struct row *ret_row);
 size_t cell_dirty_bytes(const struct cell *c);
 
-/* Builds a cell from stored rows, in any order: objects are copied. Then cell_load_end() checks
- * that they fit together (parents, sessions of holders) and computes the digest anew;
- * STORAGE_CORRUPT with a sentence that the caller frees. */
+/* Builds a cell from stored rows, in any order, copying. cell_load_end() checks that they fit
+ * together; STORAGE_CORRUPT with a sentence that the caller frees. */
 struct cell *cell_load_begin(void);
 MUST_USE enum error cell_load_row(struct cell *c, const struct row *row);
 MUST_USE enum error cell_load_end(struct cell *c, char **ret_trouble);
 
-/* Every row, for a snapshot or a check: start with a zeroed row; false at the end. */
+/* Every row: start with a zeroed row; false at the end. */
 bool cell_row_after(const struct cell *c, const struct row *after, struct row *ret_row);
 
 /* NULL, or the invariant that does not hold. Costs as much as the cell is large. */

@@ -90,11 +90,12 @@ struct claim {
 	struct revision ticket; /* when it waits */
 };
 
-/* A session keeps an ephemeral node. */
+/* A handle keeps an ephemeral node. */
 struct keep {
-	RB_ENTRY(keep) link; /* by session, instance */
+	RB_ENTRY(keep) link; /* by session, instance, handle */
 	struct session_id session;
 	uint64_t instance;
+	struct handle_id handle;
 };
 
 /* An ephemeral node that nothing keeps: see node_judge_reapable(). */
@@ -229,11 +230,13 @@ struct node_entry *node_parent(const struct cell *c, const struct node_entry *n)
 
 void node_set_contents(struct cell *c, struct node_entry *n, struct bytes contents);
 
-void node_add_keeper(struct cell *c, struct node_entry *n, struct session_id session);
-void node_remove_keeper(struct cell *c, struct node_entry *n, struct session_id session);
-bool node_has_keeper(const struct node_entry *n, struct session_id session);
-/* The next node that the session keeps, with an instance of at least `from`. */
-struct keep *keep_from(const struct cell *c, struct session_id session, uint64_t from);
+void node_add_keeper(struct cell *c, struct node_entry *n, struct keeper keeper);
+void node_remove_keeper(struct cell *c, struct node_entry *n, struct keeper keeper);
+bool node_has_keeper(const struct node_entry *n, struct keeper keeper);
+bool keeper_before(struct keeper a, struct keeper b);
+/* The session's first by instance and handle. */
+struct keep *keep_first(const struct cell *c, struct session_id session);
+struct keep *keep_find(const struct cell *c, uint64_t instance, struct keeper keeper);
 
 /* Whether nothing stands in the way of reaping: no keeper, no child, nobody holding the lock and
  * no lock-delay (which would be lost with the node). Keeps the list; says so when it begins. */
@@ -269,7 +272,7 @@ enum error apply_node_delete(struct cell *c, const struct entry *e, struct resul
 enum error apply_node_write(struct cell *c, const struct entry *e, struct result *r);
 enum error apply_node_set_acl(struct cell *c, const struct entry *e, struct result *r);
 enum error apply_keep(struct cell *c, const struct entry *e, struct result *r);
-enum error apply_unkeep(struct cell *c, const struct entry *e, struct result *r);
+enum error apply_close(struct cell *c, const struct entry *e, struct result *r);
 enum error apply_node_reap(struct cell *c, const struct entry *e, struct result *r);
 
 /* ---- claim.c ------------------------------------------------------------------------------- */
@@ -344,6 +347,9 @@ void result_tell_grant(struct result *r, const struct lock *l, const struct lock
 enum error apply_acquire(struct cell *c, const struct entry *e, struct result *r);
 enum error apply_release(struct cell *c, const struct entry *e, struct result *r);
 enum error apply_cancel(struct cell *c, const struct entry *e, struct result *r);
+/* The handle's hold is released, or its wait ended. */
+void lock_give_up(struct cell *c, struct node_entry *n, struct session_id session,
+		  struct handle_id handle);
 enum error apply_lock_delay_end(struct cell *c, const struct entry *e, struct result *r);
 enum error apply_revoke(struct cell *c, const struct entry *e, struct result *r);
 
@@ -385,7 +391,7 @@ void session_touch(struct cell *c, struct session_entry *s);
 void row_forget(struct cell *c, enum row_kind kind, uint64_t key, struct tracked *row);
 
 /* Elements that come and go by themselves. Their row is touched by the caller. */
-struct digest digest_of_keeper(uint64_t instance, struct session_id session);
+struct digest digest_of_keeper(uint64_t instance, struct keeper keeper);
 struct digest digest_of_holder(uint64_t instance, const struct lock_holder *h);
 struct digest digest_of_waiter(uint64_t instance, const struct lock_waiter *w);
 struct digest digest_of_result(struct session_id session, const struct stored_result *r);

@@ -150,13 +150,14 @@ struct digest digest_of_session(const struct session *s)
 	return image_hash(&i);
 }
 
-struct digest digest_of_keeper(uint64_t instance, struct session_id session)
+struct digest digest_of_keeper(uint64_t instance, struct keeper keeper)
 {
 	struct image i;
 
 	image_begin(&i, ELEMENT_KEEPER);
 	put_u64(&i, instance);
-	put_u64(&i, session.n);
+	put_u64(&i, keeper.session.n);
+	put_u64(&i, keeper.handle.n);
 	return image_hash(&i);
 }
 

@@ -43,7 +43,9 @@ static int keep_compare(const struct keep *a, const struct keep *b)
 {
 	int order = compare_u64(a->session.n, b->session.n);
 
-	return order != 0 ? order : compare_u64(a->instance, b->instance);
+	if (order == 0)
+		order = compare_u64(a->instance, b->instance);
+	return order != 0 ? order : compare_u64(a->handle.n, b->handle.n);
 }
 
 static int reapable_compare(const struct reapable *a, const struct reapable *b)

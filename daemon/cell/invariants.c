@@ -73,13 +73,13 @@ static const char *check_lock(const struct cell *c, const struct lock *l)
 static const char *check_keepers(const struct cell *c, const struct node_entry *n)
 {
 	for (uint32_t i = 0; i < n->node.keeper_count; i++) {
-		const struct keep *k = keep_from(c, n->node.keepers[i], n->node.instance);
+		const struct keeper *keeper = &n->node.keepers[i];
 
-		if (session_find(c, n->node.keepers[i]) == NULL)
+		if (session_find(c, keeper->session) == NULL)
 			return "C2: a keeper's session does not live";
-		if (k == NULL || k->instance != n->node.instance)
+		if (keep_find(c, n->node.instance, *keeper) == NULL)
 			return "a keeper is not in the index";
-		if (i > 0 && n->node.keepers[i - 1].n >= n->node.keepers[i].n)
+		if (i > 0 && !keeper_before(keeper[-1], *keeper))
 			return "keepers do not stand in order";
 	}
 	if (n->node.keeper_count > 0 && !n->node.ephemeral)

@@ -45,7 +45,7 @@ static bool node_is_sound(const struct node *n)
 	if ((n->path.size == 1) != (n->parent == 0) || (n->keeper_count > 0 && !n->ephemeral))
 		return false;
 	for (uint32_t i = 1; i < n->keeper_count; i++)
-		if (n->keepers[i - 1].n >= n->keepers[i].n)
+		if (!keeper_before(n->keepers[i - 1], n->keepers[i]))
 			return false;
 	return true;
 }
@@ -207,12 +207,17 @@ static const char *link_node(struct cell *c, struct node_entry *n)
 static const char *link_keepers(struct cell *c, struct node_entry *n)
 {
 	for (uint32_t i = 0; i < n->node.keeper_count; i++) {
+		const struct keeper *keeper = &n->node.keepers[i];
 		struct keep *k;
 
-		if (session_find(c, n->node.keepers[i]) == NULL)
+		if (session_find(c, keeper->session) == NULL)
 			return "is kept by a session that does not exist";
 		k = mem_zalloc(sizeof(*k));
-		*k = (struct keep){.session = n->node.keepers[i], .instance = n->node.instance};
+		*k = (struct keep){
+			.session = keeper->session,
+			.instance = n->node.instance,
+			.handle = keeper->handle,
+		};
 		CHECK(RB_INSERT(keep_tree, &c->index->keeps, k) == NULL);
 	}
 	return NULL;

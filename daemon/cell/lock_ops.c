@@ -118,6 +118,21 @@ enum error apply_cancel(struct cell *c, const struct entry *e, struct result *r)
 	return ERROR_OK;
 }
 
+void lock_give_up(struct cell *c, struct node_entry *n, struct session_id session,
+		  struct handle_id handle)
+{
+	const struct claim *claim = claim_find(c, session, n->node.instance, handle);
+	const struct lock *l = n->node.lock;
+
+	if (claim == NULL)
+		return;
+	if (claim->holds)
+		lock_drop_holder(c, n, lock_holder_position(l, claim->grant), false, ERROR_OK);
+	else
+		lock_drop_waiter(c, n, lock_waiter_position(l, claim->ticket), ERROR_CANCELLED);
+	lock_settle(c, n);
+}
+
 enum error apply_lock_delay_end(struct cell *c, const struct entry *e, struct result *r)
 {
 	struct node_entry *n = node_find(c, e->lock_delay_end.instance);

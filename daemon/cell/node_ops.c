@@ -69,12 +69,13 @@ static void tell_node(struct result *r, const struct node_entry *n)
 	r->generation = n->node.contents_generation;
 }
 
-/* An open: the session becomes a keeper of what is ephemeral. */
-static void keep_opened(struct cell *c, struct node_entry *n, struct session_id session)
+/* An open: the handle becomes a keeper of what is ephemeral. Handles are kept one by one, and not
+ * counted by session, so that a master that never saw them knows which are open still. */
+static void keep_opened(struct cell *c, struct node_entry *n, struct keeper keeper)
 {
-	if (!n->node.ephemeral || session.n == 0 || node_has_keeper(n, session))
+	if (!n->node.ephemeral || keeper.session.n == 0 || node_has_keeper(n, keeper))
 		return;
-	node_add_keeper(c, n, session);
+	node_add_keeper(c, n, keeper);
 	node_touch(c, n);
 	node_judge_reapable(c, n);
 }
@@ -88,6 +89,7 @@ enum error apply_node_create(struct cell *c, const struct entry *e, struct resul
 		.ephemeral = e->node_create.ephemeral,
 		.acl = e->node_create.acl,
 	};
+	struct keeper keeper = {e->session, e->node_create.handle};
 	struct node_entry *parent, *n;
 	enum error error = node_plan_check(&plan);
 
@@ -100,7 +102,7 @@ enum error apply_node_create(struct cell *c, const struct entry *e, struct resul
 		tell_node(r, n);
 		if (e->node_create.exclusive)
 			return ERROR_EXISTS;
-		keep_opened(c, n, e->session);
+		keep_opened(c, n, keeper);
 		return ERROR_OK;
 	}
 	error = node_parent_of(c, plan.path, &parent);
@@ -110,7 +112,7 @@ enum error apply_node_create(struct cell *c, const struct entry *e, struct resul
 		return ERROR_NOT_DIRECTORY;
 
 	n = node_make(c, parent, &plan);
-	keep_opened(c, n, e->session);
+	keep_opened(c, n, keeper);
 	node_effect(c, EFFECT_NODE_CREATED, n);
 	tell_node(r, n);
 	r->created = true;
@@ -244,22 +246,24 @@ enum error apply_keep(struct cell *c, const struct entry *e, struct result *r)
 	r->instance = n->node.instance;
 	if (!n->node.ephemeral)
 		return ERROR_WRONG_KIND;
-	keep_opened(c, n, e->session);
+	keep_opened(c, n, (struct keeper){e->session, e->keep.handle});
 	return ERROR_OK;
 }
 
-enum error apply_unkeep(struct cell *c, const struct entry *e, struct result *r)
+/* All at once, so that nothing is left when the master that proposed it dies. A handle that has
+ * nothing is as it should be. */
+enum error apply_close(struct cell *c, const struct entry *e, struct result *r)
 {
 	struct node_entry *n = node_find(c, e->keep.instance);
+	struct keeper keeper = {e->session, e->keep.handle};
 
 	if (n == NULL)
 		return ERROR_HANDLE_STALE;
 	r->instance = n->node.instance;
-	if (!n->node.ephemeral)
-		return ERROR_WRONG_KIND;
-	if (!node_has_keeper(n, e->session))
-		return ERROR_OK; /* as it should be: a close never fails */
-	node_remove_keeper(c, n, e->session);
+	lock_give_up(c, n, e->session, e->keep.handle);
+	if (!node_has_keeper(n, keeper))
+		return ERROR_OK;
+	node_remove_keeper(c, n, keeper);
 	node_touch(c, n);
 	node_judge_reapable(c, n);
 	return ERROR_OK;

@@ -143,14 +143,12 @@ static void drop_claims(struct cell *c, struct session_entry *s, bool failed)
 
 static void drop_keepers(struct cell *c, struct session_id id)
 {
-	uint64_t from = 0;
 	struct keep *k;
 
-	while ((k = keep_from(c, id, from)) != NULL) {
+	while ((k = keep_first(c, id)) != NULL) {
 		struct node_entry *n = node_find(c, k->instance);
 
-		from = k->instance + 1;
-		node_remove_keeper(c, n, id);
+		node_remove_keeper(c, n, (struct keeper){id, k->handle});
 		node_touch(c, n);
 		node_judge_reapable(c, n);
 	}

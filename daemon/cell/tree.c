@@ -168,14 +168,19 @@ void node_set_contents(struct cell *c, struct node_entry *n, struct bytes conten
 
 /* ---- keepers ------------------------------------------------------------------------------- */
 
-static uint32_t keeper_position(const struct node *n, struct session_id session)
+bool keeper_before(struct keeper a, struct keeper b)
+{
+	return a.session.n < b.session.n || (a.session.n == b.session.n && a.handle.n < b.handle.n);
+}
+
+static uint32_t keeper_position(const struct node *n, struct keeper keeper)
 {
 	uint32_t low = 0, high = n->keeper_count;
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (n->keepers[middle].n < session.n)
+		if (keeper_before(n->keepers[middle], keeper))
 			low = middle + 1;
 		else
 			high = middle;
@@ -183,39 +188,42 @@ static uint32_t keeper_position(const struct node *n, struct session_id session)
 	return low;
 }
 
-bool node_has_keeper(const struct node_entry *n, struct session_id session)
+bool node_has_keeper(const struct node_entry *n, struct keeper keeper)
 {
-	uint32_t at = keeper_position(&n->node, session);
+	uint32_t at = keeper_position(&n->node, keeper);
 
-	return at < n->node.keeper_count && n->node.keepers[at].n == session.n;
+	return at < n->node.keeper_count && !keeper_before(keeper, n->node.keepers[at]);
 }
 
-void node_add_keeper(struct cell *c, struct node_entry *n, struct session_id session)
+void node_add_keeper(struct cell *c, struct node_entry *n, struct keeper keeper)
 {
 	struct node *node = &n->node;
-	uint32_t at = keeper_position(node, session);
+	uint32_t at = keeper_position(node, keeper);
 	struct keep *k = mem_zalloc(sizeof(*k));
 
-	CHECK(node->ephemeral && !node_has_keeper(n, session));
+	CHECK(node->ephemeral && !node_has_keeper(n, keeper));
 	node->keepers = mem_realloc_array(node->keepers, node->keeper_count + 1,
 					  sizeof(node->keepers[0]));
 	memmove(node->keepers + at + 1, node->keepers + at,
 		(node->keeper_count - at) * sizeof(node->keepers[0]));
-	node->keepers[at] = session;
+	node->keepers[at] = keeper;
 	node->keeper_count++;
-	*k = (struct keep){.session = session, .instance = node->instance};
+	*k = (struct keep){
+		.session = keeper.session,
+		.instance = node->instance,
+		.handle = keeper.handle,
+	};
 	CHECK(RB_INSERT(keep_tree, &c->index->keeps, k) == NULL);
-	digest_add(&c->digest, digest_of_keeper(node->instance, session));
+	digest_add(&c->digest, digest_of_keeper(node->instance, keeper));
 }
 
-void node_remove_keeper(struct cell *c, struct node_entry *n, struct session_id session)
+void node_remove_keeper(struct cell *c, struct node_entry *n, struct keeper keeper)
 {
 	struct node *node = &n->node;
-	uint32_t at = keeper_position(node, session);
-	struct keep key = {.session = session, .instance = node->instance};
-	struct keep *k = RB_FIND(keep_tree, &c->index->keeps, &key);
+	uint32_t at = keeper_position(node, keeper);
+	struct keep *k = keep_find(c, node->instance, keeper);
 
-	CHECK(k != NULL && node_has_keeper(n, session));
+	CHECK(k != NULL && node_has_keeper(n, keeper));
 	RB_REMOVE(keep_tree, &c->index->keeps, k);
 	free(k);
 	node->keeper_count--;
@@ -225,12 +233,23 @@ void node_remove_keeper(struct cell *c, struct node_entry *n, struct session_id 
 		free(node->keepers);
 		node->keepers = NULL;
 	}
-	digest_subtract(&c->digest, digest_of_keeper(node->instance, session));
+	digest_subtract(&c->digest, digest_of_keeper(node->instance, keeper));
 }
 
-struct keep *keep_from(const struct cell *c, struct session_id session, uint64_t from)
+struct keep *keep_find(const struct cell *c, uint64_t instance, struct keeper keeper)
 {
-	struct keep key = {.session = session, .instance = from};
+	struct keep key = {
+		.session = keeper.session,
+		.instance = instance,
+		.handle = keeper.handle,
+	};
+
+	return RB_FIND(keep_tree, &c->index->keeps, &key);
+}
+
+struct keep *keep_first(const struct cell *c, struct session_id session)
+{
+	struct keep key = {.session = session};
 	struct keep *k = RB_NFIND(keep_tree, &c->index->keeps, &key);
 
 	return k != NULL && k->session.n == session.n ? k : NULL;

@@ -55,6 +55,7 @@ static const struct field node_create_rows[] = {
 	BOOL(NodeCreateBody, ephemeral, entry, node_create.ephemeral),
 	BOOL(NodeCreateBody, exclusive, entry, node_create.exclusive),
 	NAMES(NodeCreateBody, acl, entry, node_create.acl, CELL_NAME_MAX_BYTES, 0),
+	U64(NodeCreateBody, handle, entry, node_create.handle),
 };
 static const struct fields node_create_fields = FIELDS_BULK(node_create_rows, entry,
 							    node_create.contents);
@@ -181,7 +182,7 @@ static const struct field entry_rows[] = {
 	BODY(node_write, ENTRY_NODE_WRITE, node_write),
 	BODY(node_set_acl, ENTRY_NODE_SET_ACL, node_set_acl),
 	BODY(keep, ENTRY_KEEP, keep),
-	BODY(unkeep, ENTRY_UNKEEP, keep),
+	BODY(close, ENTRY_CLOSE, keep),
 	BODY(reap, ENTRY_NODE_REAP, keep),
 	BODY(acquire, ENTRY_ACQUIRE, acquire),
 	BODY(release, ENTRY_RELEASE, release),

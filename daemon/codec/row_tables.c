@@ -24,6 +24,12 @@ static const struct field meta_rows[] = {
 	I64(MetaRow, wall_unix_ms, meta_wire, meta.wall_unix_ms),
 };
 
+static const struct field keeper_rows[] = {
+	U64(KeeperRow, session, keeper, session),
+	U64(KeeperRow, handle, keeper, handle),
+};
+static const struct fields keeper_fields = FIELDS(keeper_rows);
+
 static const struct field node_rows[] = {
 	U64(NodeRow, instance, node, instance),
 	U64(NodeRow, parent, node, parent),
@@ -34,11 +40,10 @@ static const struct field node_rows[] = {
 	U64(NodeRow, contents_generation, node, contents_generation),
 	U64(NodeRow, acl_generation, node, acl_generation),
 	NAMES(NodeRow, acl, node, acl, CELL_NAME_MAX_BYTES, 0),
-	U64S(NodeRow, keepers, node, keepers, keeper_count, CODEC_ROW_LIST_MAX),
 	I64(NodeRow, created_unix_ms, node, created_unix_ms),
 	I64(NodeRow, modified_unix_ms, node, modified_unix_ms),
+	MESSAGES(NodeRow, keepers, node, keepers, keeper_count, &keeper_fields, CODEC_ROW_LIST_MAX),
 };
-_Static_assert(sizeof(struct session_id) == sizeof(uint64_t), "keepers are read as numbers");
 
 static const struct field holder_rows[] = {
 	U64(HolderRow, session, lock_holder, session),

@@ -171,14 +171,14 @@ void master_applied(struct master *m, const struct moment *at, const struct entr
 	 * rest: effects first, except that an answer to the caller precedes pushes about it. */
 	c = e->origin_epoch.n == m->epoch.n ? call_pending(m, e->origin_number) : NULL;
 	if (c != NULL && e->kind != ENTRY_SESSION_CREATE) {
-		reply_to_result(m, c, &outcome->result);
+		reply_to_result(m, at, c, &outcome->result);
 		call_done(m, c);
 		c = NULL;
 	}
 	for (uint32_t i = 0; i < outcome->effect_count; i++)
 		effect_seen(m, at, &outcome->effects[i]);
 	if (c != NULL) {
-		reply_to_result(m, c, &outcome->result);
+		reply_to_result(m, at, c, &outcome->result);
 		call_done(m, c);
 	}
 	if (e->kind == ENTRY_SESSION_UNMARK)

@@ -137,14 +137,14 @@ bool request_repeated(struct master *m, struct inbound *in)
 	} else if (in->r->kind == MESSAGE_MULTI) {
 		multi_repeated(m, in, &repeat);
 	}
-	reply_to_result(m, &repeat, &r);
+	reply_to_result(m, in->at, &repeat, &r);
 	return true;
 }
 
 struct open_call *propose_for(struct master *m, struct inbound *in, struct entry *e)
 {
 	bool always = e->kind == ENTRY_RELEASE || e->kind == ENTRY_CANCEL ||
-		      e->kind == ENTRY_SESSION_END;
+		      e->kind == ENTRY_CLOSE || e->kind == ENTRY_SESSION_END;
 
 	if (!always && HASH_CNT(by_origin, m->pending) >= MASTER_PENDING_MAX) {
 		reply_error(m, in->call, in->r->kind, ERROR_RESOURCE_EXHAUSTED,
@@ -174,7 +174,8 @@ static void session_created(struct master *m, const struct open_call *c, const s
 }
 
 /* The answer of a call whose entry was applied, now or long ago. */
-void reply_to_result(struct master *m, const struct open_call *c, const struct result *r)
+void reply_to_result(struct master *m, const struct moment *at, const struct open_call *c,
+		     const struct result *r)
 {
 	struct reply out = {
 		.kind = c->kind,
@@ -188,7 +189,7 @@ void reply_to_result(struct master *m, const struct open_call *c, const struct r
 		session_created(m, c, r);
 		return;
 	case MESSAGE_OPEN:
-		open_applied(m, c, r);
+		open_applied(m, at, c, r);
 		return;
 	case MESSAGE_ACQUIRE:
 		acquire_applied(m, c, r);

@@ -263,7 +263,8 @@ void handles_clear(struct lease *l);
 
 /* ---- nodes.c */
 void open_request(struct master *m, struct inbound *in);
-void open_applied(struct master *m, const struct open_call *c, const struct result *r);
+void open_applied(struct master *m, const struct moment *at, const struct open_call *c,
+		  const struct result *r);
 void close_request(struct master *m, struct inbound *in);
 void get_request(struct master *m, struct inbound *in);
 void read_dir_request(struct master *m, struct inbound *in);
@@ -321,7 +322,8 @@ enum entry_kind numbered_entry(enum message_kind kind);
 /* Looks the number up; true: the call is answered (a repeat, outside the window, or used for
  * another kind of request). */
 bool request_repeated(struct master *m, struct inbound *in);
-void reply_to_result(struct master *m, const struct open_call *c, const struct result *r);
+void reply_to_result(struct master *m, const struct moment *at, const struct open_call *c,
+		     const struct result *r);
 /* Proposes on behalf of the call and registers it as pending. */
 struct open_call *propose_for(struct master *m, struct inbound *in, struct entry *e);
 /* An inner path of a full one, checked against this cell. */

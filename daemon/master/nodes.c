@@ -8,6 +8,8 @@
 
 #define READ_DIR_MAX_BYTES ((size_t)512 << 10)
 
+static const char used_before[] = "this handle number was used before in the session";
+
 static uint32_t uses_of(const struct request *r)
 {
 	return (r->open.read ? HANDLE_READ : 0u) | (r->open.write ? HANDLE_WRITE : 0u) |
@@ -24,9 +26,8 @@ static void open_answer(struct master *m, struct call_id call, struct lease *l,
 
 	if (e != ERROR_OK) {
 		reply_error(m, call, MESSAGE_OPEN, e,
-			    e == ERROR_INVALID_ARGUMENT
-				    ? "this handle number was used before in the session"
-				    : "too many open handles in this session");
+			    e == ERROR_INVALID_ARGUMENT ? used_before
+							: "too many open handles in this session");
 		return;
 	}
 	r.open.created = created;
@@ -86,6 +87,7 @@ static void open_create(struct master *m, struct inbound *in, struct bytes inner
 				.contents = r->open.contents,
 				.ephemeral = r->open.ephemeral,
 				.exclusive = r->open.create == WIRE_CREATE_MUST,
+				.handle = r->open.handle_number,
 			},
 	};
 
@@ -99,11 +101,11 @@ static void open_create(struct master *m, struct inbound *in, struct bytes inner
 	c->event_mask = r->open.event_mask;
 }
 
-/* The first open of an ephemeral node by a session makes it a keeper, by an entry. */
-static bool keeps(const struct node *n, struct session_id session)
+/* Each handle of an ephemeral node becomes a keeper by an entry. */
+static bool keeps(const struct node *n, struct session_id session, struct handle_id handle)
 {
 	for (uint32_t i = 0; i < n->keeper_count; i++) {
-		if (n->keepers[i].n == session.n)
+		if (n->keepers[i].session.n == session.n && n->keepers[i].handle.n == handle.n)
 			return true;
 	}
 	return false;
@@ -131,6 +133,7 @@ static void open_keep(struct master *m, struct inbound *in, const struct node *n
 void open_request(struct master *m, struct inbound *in)
 {
 	const struct request *r = in->r;
+	const struct open_handle *h;
 	const struct node *n;
 	struct bytes inner;
 
@@ -148,6 +151,12 @@ void open_request(struct master *m, struct inbound *in)
 		return;
 	if (r->open.create != WIRE_CREATE_NEVER && request_repeated(m, in))
 		return;
+	h = handle_find(in->lease, r->open.handle_number);
+	if (h != NULL && h->closed) {
+		/* It comes late, by a connection that was given up: nothing must keep for it. */
+		reply_error(m, in->call, MESSAGE_OPEN, ERROR_INVALID_ARGUMENT, used_before);
+		return;
+	}
 	n = cell_node_at(m->cell, inner);
 	if (n == NULL && r->open.create == WIRE_CREATE_NEVER) {
 		reply_error(m, in->call, MESSAGE_OPEN, ERROR_NOT_FOUND, NULL);
@@ -169,41 +178,53 @@ void open_request(struct master *m, struct inbound *in)
 		reply_error(m, in->call, MESSAGE_OPEN, ERROR_IS_DIRECTORY, NULL);
 		return;
 	}
-	if (n->ephemeral && !keeps(n, r->session)) {
-		open_keep(m, in, n);
+	if (n->ephemeral && !keeps(n, r->session, r->open.handle_number)) {
+		/* By the time that the log comes to it, the node may be gone. */
+		if (r->open.create == WIRE_CREATE_MAY)
+			open_create(m, in, inner);
+		else
+			open_keep(m, in, n);
 		return;
 	}
 	open_answer(m, in->call, in->lease, r->open.handle_number, uses_of(r), r->open.event_mask,
 		    n, false);
 }
 
-void open_applied(struct master *m, const struct open_call *c, const struct result *r)
+/* The node keeps for a handle that its caller did not get. */
+static void open_undo(struct master *m, const struct moment *at, const struct open_call *c,
+		      struct lease *l, const struct node *n)
+{
+	const struct open_handle *h = handle_find(l, c->handle);
+	struct entry e = {
+		.kind = ENTRY_CLOSE,
+		.session = c->session,
+		.keep = {.instance = n->instance, .handle = c->handle},
+	};
+
+	if ((h == NULL || h->closed || h->instance != n->instance) &&
+	    keeps(n, c->session, c->handle))
+		propose(m, at, &e);
+}
+
+void open_applied(struct master *m, const struct moment *at, const struct open_call *c,
+		  const struct result *r)
 {
 	struct lease *l = lease_find(m, c->session);
 	uint64_t instance = r->instance != 0 ? r->instance : c->instance;
 	const struct node *n = cell_node(m->cell, instance);
 
 	if (r->error != ERROR_OK) {
-		reply_error(m, c->call, MESSAGE_OPEN, r->error, NULL);
+		/* An ephemeral node that went between arrival and log was never there for it. */
+		reply_error(m, c->call, MESSAGE_OPEN,
+			    r->error == ERROR_HANDLE_STALE ? ERROR_NOT_FOUND : r->error, NULL);
 	} else if (l == NULL) {
 		reply_error(m, c->call, MESSAGE_OPEN, ERROR_SESSION_EXPIRED, NULL);
 	} else if (n == NULL) {
 		reply_error(m, c->call, MESSAGE_OPEN, ERROR_HANDLE_STALE, NULL);
 	} else {
 		open_answer(m, c->call, l, c->handle, c->uses, c->event_mask, n, r->created);
+		open_undo(m, at, c, l, n);
 	}
-}
-
-/* True if another open handle of the session is on the same node. */
-static bool opened_again(const struct lease *l, const struct open_handle *h)
-{
-	const struct open_handle *other, *next;
-
-	HASH_ITER(hh, l->handles, other, next) {
-		if (other != h && !other->closed && other->instance == h->instance)
-			return true;
-	}
-	return false;
 }
 
 /* True if what this handle asked for before is in the log's hands and may yet get it a claim. */
@@ -225,67 +246,48 @@ static bool claim_is_under_way(const struct master *m, struct session_id session
 	return false;
 }
 
-/*
- * Gives up the claim of a handle that was closed; false if there is none. A claim that waits, or
- * is not applied yet, may be a hold by the time that the log comes to this: it is cancelled and
- * then released, of which one finds nothing to do.
- */
-static bool claim_give_up(struct master *m, struct inbound *in, uint64_t instance,
-			  struct handle_id handle)
+/* Whether the log must hear that the handle is closed. A claim that is not applied yet will be a
+ * hold or a wait by the time that the log comes to the close. */
+static bool leaves_something(const struct master *m, const struct node *n,
+			     struct session_id session, struct handle_id handle)
 {
-	struct entry release = {
-		.kind = ENTRY_RELEASE,
-		.session = in->r->session,
-		.release = {.instance = instance, .handle = handle},
-	};
-	struct entry cancel = {
-		.kind = ENTRY_CANCEL,
-		.session = in->r->session,
-		.cancel = {.instance = instance, .handle = handle},
-	};
-
-	if (cell_holder(m->cell, instance, in->r->session, handle) == NULL) {
-		if (cell_waiter(m->cell, instance, in->r->session, handle) == NULL &&
-		    !claim_is_under_way(m, in->r->session, handle))
-			return false;
-		propose(m, in->at, &cancel);
-	}
-	propose_for(m, in, &release);
-	return true;
+	return keeps(n, session, handle) ||
+	       cell_holder(m->cell, n->instance, session, handle) != NULL ||
+	       cell_waiter(m->cell, n->instance, session, handle) != NULL ||
+	       claim_is_under_way(m, session, handle);
 }
 
 /*
- * Close releases the handle's lock, leaves its queue, and gives up an ephemeral node; what of it
- * needs the log is proposed, and the answer waits for the last of it. After a failover, handles
- * that the session has not used since do not count: as in the paper (2.9, step 9), who has an
- * ephemeral node open twice uses each handle again at the new master.
+ * Close releases the handle's lock, leaves its queue, and gives up an ephemeral node: one entry,
+ * for which the answer waits. Who got no answer asks the next master, which knows the handle by
+ * its token and finds in the cell what is left of it; the same is done for a handle that was
+ * closed here, since the first answer may be on its way still.
  */
 void close_request(struct master *m, struct inbound *in)
 {
+	const struct request *r = in->r;
 	struct reply ok = {.kind = MESSAGE_CLOSE};
-	struct handle_id number;
-	uint64_t instance;
+	struct entry e = {.kind = ENTRY_CLOSE, .session = r->session};
+	const char *why = NULL;
+	enum error error = handle_lookup(m, in->lease, r->handle, 0, &in->handle, &why);
+	struct handle_token t;
+	const struct node *n;
 
-	if (!handle_resolve(m, in, 0))
-		return;
-	number = (struct handle_id){in->handle->number};
-	instance = in->handle->instance;
-	handle_close(in->lease, in->handle);
-	if (in->node == NULL) {
-		reply_with(m, in->call, false, &ok);
+	if ((error != ERROR_OK && error != ERROR_HANDLE_CLOSED) ||
+	    handle_unseal(r->handle, cell_meta(m->cell)->handle_key, &t) != ERROR_OK) {
+		reply_error(m, in->call, MESSAGE_CLOSE, error, why);
 		return;
 	}
-	if (in->node->ephemeral && !opened_again(in->lease, in->handle) &&
-	    keeps(in->node, in->r->session)) {
-		struct entry unkeep = {
-			.kind = ENTRY_UNKEEP,
-			.session = in->r->session,
-			.keep = {.instance = instance, .handle = number},
-		};
-
-		propose(m, in->at, &unkeep);
-	}
-	if (!claim_give_up(m, in, instance, number))
+	if (error == ERROR_OK)
+		handle_close(in->lease, in->handle);
+	e.keep.instance = t.instance;
+	e.keep.handle = t.number;
+	n = cell_node(m->cell, t.instance);
+	if (n != NULL && leaves_something(m, n, r->session, t.number))
+		propose_for(m, in, &e);
+	else if (error != ERROR_OK)
+		reply_error(m, in->call, MESSAGE_CLOSE, error, why);
+	else
 		reply_with(m, in->call, false, &ok);
 }
 

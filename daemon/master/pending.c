@@ -111,7 +111,7 @@ void calls_refuse_all(struct master *m)
 static bool is_persistent(enum entry_kind kind)
 {
 	return kind == ENTRY_SESSION_END || kind == ENTRY_CANCEL || kind == ENTRY_RELEASE ||
-	       kind == ENTRY_REVOKE || kind == ENTRY_UNKEEP || kind == ENTRY_NODE_REAP ||
+	       kind == ENTRY_REVOKE || kind == ENTRY_CLOSE || kind == ENTRY_NODE_REAP ||
 	       kind == ENTRY_LOCK_DELAY_END || kind == ENTRY_SESSION_UNMARK;
 }
 

@@ -13,7 +13,7 @@ struct scratch {
 	struct lock_waiter waiters[4];
 	struct session session;
 	struct stored_result results[4];
-	struct session_id keepers[4];
+	struct keeper keepers[4];
 };
 
 enum target { META, ROOT, FILE_NODE, EPHEMERAL, LOCK, SESSION, KINDS };
@@ -56,7 +56,8 @@ struct mutation {
 	X(node_created, FILE_NODE, s->node.created_unix_ms++)                                      \
 	X(node_modified, FILE_NODE, s->node.modified_unix_ms++)                                    \
 	X(keeper_gone, EPHEMERAL, s->node.keeper_count--)                                          \
-	X(keeper_other, EPHEMERAL, s->node.keepers[0] = s->session.id)                             \
+	X(keeper_other, EPHEMERAL, s->node.keepers[0].session = s->session.id)                     \
+	X(keeper_handle, EPHEMERAL, s->node.keepers[0].handle.n++)                                 \
 	X(lock_generation, LOCK, s->lock.generation++)                                             \
 	X(lock_period, LOCK, s->lock.period.n--)                                                   \
 	X(lock_delay, LOCK, s->lock.delay_ns++)                                                    \

@@ -238,8 +238,8 @@ static void ephemeral_goes_after_its_last_keeper(void **state)
 	assert_int_equal(cell_node(f->cell, node)->keeper_count, 2);
 	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_GUARD_FAILED);
 
-	assert_int_equal(keep_entry(f, ENTRY_UNKEEP, a, node).error, ERROR_OK);
-	assert_int_equal(keep_entry(f, ENTRY_UNKEEP, a, node).error, ERROR_OK);
+	assert_int_equal(keep_entry(f, ENTRY_CLOSE, a, node).error, ERROR_OK);
+	assert_int_equal(keep_entry(f, ENTRY_CLOSE, a, node).error, ERROR_OK);
 	assert_int_equal(count_effects(f, EFFECT_UNKEPT), 0);
 	assert_null(cell_reapable_after(f->cell, 0));
 	end_session(f, b, SESSION_END_EXPIRED);
@@ -251,10 +251,73 @@ static void ephemeral_goes_after_its_last_keeper(void **state)
 	keep_entry(f, ENTRY_KEEP, a, node);
 	assert_null(cell_reapable_after(f->cell, 0));
 	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_GUARD_FAILED);
-	keep_entry(f, ENTRY_UNKEEP, a, node);
+	keep_entry(f, ENTRY_CLOSE, a, node);
 	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_OK);
 	assert_int_equal(count_effects(f, EFFECT_NODE_DELETED), 1);
 	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_HANDLE_STALE);
+}
+
+static struct result handle_entry(struct fixture *f, enum entry_kind kind, struct session_id s,
+				  uint64_t instance, uint64_t handle)
+{
+	struct entry e = {
+		.kind = kind,
+		.session = s,
+		.keep = {.instance = instance, .handle = {handle}},
+	};
+
+	return apply(f, &e);
+}
+
+/* Each handle keeps by itself: whoever has the node open twice closes it twice. */
+static void handles_keep_one_by_one(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id a = make_session(f), b = make_session(f);
+	uint64_t node = create(f, a, "/e", (struct node_options){.ephemeral = true}).instance;
+
+	handle_entry(f, ENTRY_KEEP, a, node, 7);
+	handle_entry(f, ENTRY_KEEP, a, node, 5);
+	handle_entry(f, ENTRY_KEEP, a, node, 5); /* asked again at the next master */
+	handle_entry(f, ENTRY_KEEP, b, node, 5);
+	assert_int_equal(cell_node(f->cell, node)->keeper_count, 4);
+	handle_entry(f, ENTRY_CLOSE, a, node, 0);
+	handle_entry(f, ENTRY_CLOSE, a, node, 5);
+	handle_entry(f, ENTRY_CLOSE, a, node, 5);
+	end_session(f, b, SESSION_END_CLOSED);
+	assert_int_equal(cell_node(f->cell, node)->keeper_count, 1);
+	assert_null(cell_reapable_after(f->cell, 0));
+	handle_entry(f, ENTRY_CLOSE, a, node, 7);
+	assert_int_equal(effect_at(f, EFFECT_UNKEPT, 0)->instance, node);
+}
+
+/* A close gives up all that the handle has, and nothing of any other. */
+static void close_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id a = make_session(f), b = make_session(f);
+	uint64_t e = create(f, a, "/e", (struct node_options){.ephemeral = true}).instance;
+	uint64_t p = make_file(f, "/p");
+
+	handle_entry(f, ENTRY_KEEP, a, e, 1);
+	handle_entry(f, ENTRY_CLOSE, a, e, 0);
+	acquire(f, a, e, 1, LOCK_EXCLUSIVE);
+	acquire(f, b, e, 2, LOCK_EXCLUSIVE);
+	handle_entry(f, ENTRY_CLOSE, a, e, 1);
+	assert_true(holds(f, e, b, 2)); /* handed on at once, without lock-delay */
+	assert_null(cell_reapable_after(f->cell, 0));
+	handle_entry(f, ENTRY_CLOSE, b, e, 2); /* never kept, but held */
+	assert_int_equal(cell_reapable_after(f->cell, 0)->instance, e);
+
+	acquire(f, a, p, 3, LOCK_EXCLUSIVE);
+	acquire(f, b, p, 4, LOCK_EXCLUSIVE);
+	handle_entry(f, ENTRY_CLOSE, b, p, 4);
+	assert_int_equal(effect_at(f, EFFECT_WAIT_ENDED, 0)->error, ERROR_CANCELLED);
+	assert_false(waits(f, p, b, 4));
+	handle_entry(f, ENTRY_CLOSE, a, p, 99);
+	assert_true(holds(f, p, a, 3));
+	handle_entry(f, ENTRY_CLOSE, a, p, 3);
+	assert_int_equal(cell_node(f->cell, p)->lock->mode, LOCK_FREE);
 }
 
 static void permanent_nodes_have_no_keepers(void **state)
@@ -264,7 +327,7 @@ static void permanent_nodes_have_no_keepers(void **state)
 	uint64_t node = make_file(f, "/p");
 
 	assert_int_equal(keep_entry(f, ENTRY_KEEP, a, node).error, ERROR_WRONG_KIND);
-	assert_int_equal(keep_entry(f, ENTRY_UNKEEP, a, node).error, ERROR_WRONG_KIND);
+	assert_int_equal(keep_entry(f, ENTRY_CLOSE, a, node).error, ERROR_OK); /* it had nothing */
 	assert_int_equal(keep_entry(f, ENTRY_NODE_REAP, NOBODY, node).error, ERROR_WRONG_KIND);
 	assert_int_equal(keep_entry(f, ENTRY_KEEP, NOBODY, node).error, ERROR_MALFORMED);
 }
@@ -344,6 +407,8 @@ int main(void)
 		TEST(children_come_in_order),
 		TEST(acl_names_are_inherited),
 		TEST(ephemeral_goes_after_its_last_keeper),
+		TEST(handles_keep_one_by_one),
+		TEST(close_leaves_nothing),
 		TEST(permanent_nodes_have_no_keepers),
 		TEST(keeping_a_directory_keeps_no_child),
 		TEST(ephemeral_directory_waits_for_its_children),

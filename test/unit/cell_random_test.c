@@ -162,6 +162,7 @@ static void fill_node_entry(struct run *r, struct entry *e)
 		e->node_create.kind = sometimes(r, 40) ? NODE_FILE : NODE_DIRECTORY;
 		e->node_create.ephemeral = sometimes(r, 40);
 		e->node_create.exclusive = sometimes(r, 20);
+		e->node_create.handle = any_handle(r);
 		if (e->node_create.kind == NODE_FILE)
 			e->node_create.contents = any_contents(r);
 		if (sometimes(r, 20))
@@ -186,6 +187,7 @@ static void fill_node_entry(struct run *r, struct entry *e)
 		break;
 	default:
 		e->keep.instance = any_instance(r);
+		e->keep.handle = any_handle(r);
 		break;
 	}
 }
@@ -223,7 +225,7 @@ static void fill_session_entry(struct run *r, struct entry *e)
 static const uint32_t weights[ENTRY_KIND_END] = {
 	[ENTRY_EPOCH] = 1,          [ENTRY_SESSION_CREATE] = 6, [ENTRY_SESSION_END] = 4,
 	[ENTRY_NODE_CREATE] = 16,   [ENTRY_NODE_DELETE] = 5,    [ENTRY_NODE_WRITE] = 5,
-	[ENTRY_NODE_SET_ACL] = 2,   [ENTRY_KEEP] = 4,           [ENTRY_UNKEEP] = 8,
+	[ENTRY_NODE_SET_ACL] = 2,   [ENTRY_KEEP] = 4,           [ENTRY_CLOSE] = 8,
 	[ENTRY_NODE_REAP] = 6,      [ENTRY_ACQUIRE] = 30,       [ENTRY_RELEASE] = 18,
 	[ENTRY_CANCEL] = 4,         [ENTRY_LOCK_DELAY_END] = 8, [ENTRY_REVOKE] = 2,
 	[ENTRY_MULTI] = 10,         [ENTRY_SESSION_MARK] = 2,   [ENTRY_SESSION_UNMARK] = 1,
@@ -342,7 +344,8 @@ static uint64_t fingerprint(const struct row *row)
 	} else if (row->kind == ROW_NODE) {
 		h = mix(mix(h, row->node->contents_generation), row->node->acl_generation);
 		for (uint32_t i = 0; i < row->node->keeper_count; i++)
-			h = mix(h, row->node->keepers[i].n);
+			h = mix(mix(h, row->node->keepers[i].session.n),
+				row->node->keepers[i].handle.n);
 	} else if (row->kind == ROW_LOCK) {
 		h = mix(mix(h, row->lock->generation), (uint64_t)row->lock->delay_ns);
 		for (uint32_t i = 0; i < row->lock->holder_count; i++)

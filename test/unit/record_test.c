@@ -72,6 +72,7 @@ static const struct fields *inner(const struct fields *t, uint32_t number)
 	X(inner(BODY_OF(digest), chubby_internal_DigestBody_digest_tag), Digest)                   \
 	X(&codec_rows[ROW_META], MetaRow)                                                          \
 	X(&codec_rows[ROW_NODE], NodeRow)                                                          \
+	X(ROW_PART(ROW_NODE, NodeRow, keepers), KeeperRow)                                         \
 	X(&codec_rows[ROW_LOCK], LockRow)                                                          \
 	X(ROW_PART(ROW_LOCK, LockRow, holders), HolderRow)                                         \
 	X(ROW_PART(ROW_LOCK, LockRow, waiters), WaiterRow)                                         \
