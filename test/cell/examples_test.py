@@ -155,6 +155,27 @@ def election():
         assert "sequencer" in run(c, "elect", "find", status=1)
 
 
+def at_once():
+    """call: many files are read at once; a lock that does not come in time is given up"""
+    with cells.Cell(replicas=3) as c:
+        files = [f"/ls/local/file-{i}" for i in range(20)]
+        for file in files:
+            c.chubby("put", file, f"this is {file}")
+        p = start(c, "call", "/ls/local/job", *files, "/ls/local/none")
+        out, err = p.communicate(timeout=60)
+        assert p.returncode == 0, out + err
+        *lines, last = out.splitlines()
+        assert lines == [f"{file}: this is {file}" for file in files], out
+        assert re.fullmatch(r"holding /ls/local/job with token \d+", last), last
+        assert "/ls/local/none: not found" in err and "the lock's call is done" in err, err
+        holder = c.hold_lock("/ls/local/job")
+        said = run(c, "call", "/ls/local/job", status=1)
+        assert "cancelled" in said, said
+        assert not any(x["waiters"] for x in c.locks("/ls/local/job"))
+        holder.terminate()
+        holder.wait(30)
+
+
 # ---- from outside --------------------------------------------------------------------------------
 
 def installed(directory):
@@ -190,7 +211,7 @@ int main(void)
 
 
 def stranger():
-    """what the README shows from C compiles by its own command against what is installed, and runs"""
+    """what the README shows from C compiles by its own command, and runs"""
     command, program = readme_program()
     with cells.Cell(replicas=1) as c, tempfile.TemporaryDirectory() as room:
         env = dict(installed(os.path.join(room, "root")), CHUBBY_SERVERS=c.servers)
@@ -239,5 +260,5 @@ def daemon_page():
 
 
 if __name__ == "__main__":
-    cells.run(connect, members, counter, sequencers, move, codes, two_locks, election,
-              stranger, daemon_page)
+    cells.run(connect, members, counter, sequencers, move, codes, two_locks, at_once,
+              election, stranger, daemon_page)
