@@ -423,11 +423,9 @@ struct cell_genesis {
 struct cell *cell_new(const struct cell_genesis *genesis);
 void cell_free(struct cell *c);
 
-/*
- * Applies the entry at the next revision (a MULTI may take several; genesis is revision 1). Never
+/* Applies the entry at the next revision (a MULTI may take several; genesis is revision 1). Never
  * fails: a refused request is a result. One that is nonsense (a decoder let it pass) is MALFORMED
- * and changes nothing but the revision. `ret_outcome` is borrowed until the next call.
- */
+ * and changes nothing but the revision. `ret_outcome` is borrowed until the next call. */
 void cell_apply(struct cell *c, const struct entry *e, struct outcome *ret_outcome);
 
 const struct cell_meta *cell_meta(const struct cell *c);

@@ -5,6 +5,8 @@
  *             several locks that are waited for; calls bound to a sequencer
  *   transfer  moves units between two files by multis that name the generations it read, until it
  *             is told to stop; what was acknowledged must be there, once
+ *   ephemeral has an ephemeral node open by several handles; each line on standard input closes
+ *             one, and the end of the input ends the session
  *   lock-all  takes some of a few locks in random order, and finds itself alone inside
  *
  * The last line on standard output is one JSON object. Exit status 1 if a check failed.
@@ -171,12 +173,36 @@ static void lock_all(struct chubby *cell, int id, const char *dir, long rounds)
 	printf("{\"id\": %d, \"rounds\": %ld}\n", id, done);
 }
 
+/* ---- ephemeral ------------------------------------------------------------------------------ */
+
+#define HANDLES_MAX 8
+
+static void ephemeral(struct chubby *cell, const char *path, long count)
+{
+	struct chubby_handle *handles[HANDLES_MAX];
+	char line[16];
+
+	MUST(count > 0 && count <= HANDLES_MAX);
+	for (long i = 0; i < count; i++)
+		WANT(CHUBBY_OK,
+		     chubby_open(cell, path, CHUBBY_WRITE | CHUBBY_CREATE | CHUBBY_EPHEMERAL, NULL,
+				 0, &handles[i], NULL, &e));
+	printf("{\"open\": %ld}\n", count);
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin) != NULL && count > 0) {
+		chubby_close(handles[--count]);
+		printf("{\"open\": %ld}\n", count);
+		fflush(stdout);
+	}
+}
+
 static struct chubby *connected(void)
 {
 	struct chubby_options o = chubby_options_default();
 	struct chubby *cell;
 
 	o.connect_ms = 30000;
+	o.lease_ms = 5000;
 	WANT(CHUBBY_OK, chubby_connect(&o, &cell, &e));
 	return cell;
 }
@@ -202,6 +228,8 @@ int main(int argc, char **argv)
 		check(cell);
 	else if (strcmp(mode, "transfer") == 0 && argc == 3)
 		transfer(cell, (int)strtol(argv[2], NULL, 10));
+	else if (strcmp(mode, "ephemeral") == 0 && argc == 4)
+		ephemeral(cell, argv[2], strtol(argv[3], NULL, 10));
 	else if (strcmp(mode, "lock-all") == 0 && argc == 5)
 		lock_all(cell, (int)strtol(argv[2], NULL, 10), argv[3], strtol(argv[4], NULL, 10));
 	else
