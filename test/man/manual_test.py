@@ -96,6 +96,13 @@ def header_functions():
     return found
 
 
+def exports():
+    """What the header declares is what the library exports."""
+    exported = set(re.findall(r"(?m)^\t(chubby_\w+);$", read("libchubby/libchubby.map")))
+    for name in sorted(exported ^ set(header_functions())):
+        yield f"{name} is {'exported and not declared' if name in exported else 'not exported'}"
+
+
 def page_functions(text):
     found = {}
     synopsis = text.split(".Sh SYNOPSIS", 1)[1].split(".Sh", 1)[0]
@@ -158,7 +165,7 @@ def quotations():
 
 
 def main():
-    tests = [references, sections, names_match, prototypes, codes, settings,
+    tests = [references, sections, names_match, exports, prototypes, codes, settings,
              quotations]
     if shutil.which("mandoc"):
         tests.append(lint)
