@@ -192,13 +192,14 @@ class Progress:
 
 
 class Sample:
-    """One listing of the locks: at some moment between `began` and `ended` the queue was so."""
+    """One listing of the locks: at some moment between `began` and `ended` a lock was so."""
 
-    def __init__(self, began, ended, lock, waiters):
+    def __init__(self, began, ended, lock, waiters, holders=()):
         self.began = began
         self.ended = ended
         self.lock = lock
         self.waiters = waiters  # [(session, handle, ticket, mode)] in the order of the queue
+        self.holders = holders  # [(session, handle, token)]
 
 
 class Sampler:
@@ -245,9 +246,11 @@ class Sampler:
             return False
         self.asked += 1
         for lock in outcome.reply.locks:
-            if lock.path.startswith(self.prefix) and lock.waiters:
+            if lock.path.startswith(self.prefix):
                 waiters = [(w.session_id, w.handle_number, w.ticket,
                             "s" if w.mode == self.raw.pb.LOCK_SHARED else "x")
                            for w in lock.waiters]
-                self.samples.append(Sample(began, ended, lock.path[len(self.prefix):], waiters))
+                holders = [(h.session_id, h.handle_number, h.fencing_token) for h in lock.holders]
+                self.samples.append(Sample(began, ended, lock.path[len(self.prefix):], waiters,
+                                           holders))
         return True

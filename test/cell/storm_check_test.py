@@ -3,6 +3,7 @@ import os
 import sys
 import tempfile
 
+import dead_client
 import history as histories
 import storm_check
 
@@ -163,6 +164,33 @@ def starved():
         return len(storm_check.starvation(histories.read_all(directory))) > 0
 
 
+# One that died at 100 with a lease until 110, and two failovers.
+DEATH = {"died": 100, "lease": 12, "lock_delay": 2, "lease_end": 110, "there": 120, "gone": 120.1,
+         "granted": 122.1, "token": 7, "next_token": 8,
+         "failovers": [dead_client.Failover(105, 105.5), dead_client.Failover(110.5, 111)]}
+BAD_DEATHS = [
+    ("a session that ended before its lease", {"there": 109, "gone": 109.1, "granted": 112.2}),
+    ("a session that lived on beyond the bound", {"there": 125, "gone": 125.1, "granted": 127.2}),
+    ("a lease that each master began anew",
+     {"there": 145.2, "gone": 145.3, "granted": 147.3,
+      "failovers": [dead_client.Failover(105 + 7 * i, 105.3 + 7 * i) for i in range(5)]}),
+    ("a lock-delay that was cut short", {"granted": 121.5}),
+    ("a lock-delay that did not end", {"granted": 124}),
+    ("a token that did not grow", {"next_token": 7}),
+]
+
+
+def deaths():
+    """What is known wrong about deaths is found; the rest is let pass."""
+    wrong = [what for what, changes in BAD_DEATHS
+             if not dead_client.judge(dead_client.Death(**dict(DEATH, **changes)))]
+    if dead_client.judge(dead_client.Death(**DEATH)):
+        wrong.append("the good death")
+    for what in wrong:
+        print(f"FAIL {what}")
+    return not wrong
+
+
 def main():
     failed = 0
     complaint = judge()
@@ -174,11 +202,11 @@ def main():
         if complaint is None or f"{rule}: " not in complaint:
             failed += 1
             print(f"FAIL {what}: {rule} says nothing ({complaint})")
-    for test in (place_lost, starved):
+    for test in (place_lost, starved, deaths):
         if not test():
             failed += 1
             print(f"FAIL {test.__doc__}")
-    print(f"{len(BAD) + 3 - failed} of {len(BAD) + 3} histories judged rightly")
+    print(f"{len(BAD) + 4 - failed} of {len(BAD) + 4} tests judged rightly")
     sys.exit(1 if failed else 0)
 
 
