@@ -46,12 +46,18 @@ static bool learner_trimmed_at(const struct paxos *p, uint32_t member)
 	return p->peers[member].trimmed.n > p->durable.chosen.n;
 }
 
-/* How well a peer is placed to be asked: it has the log, it answered last time, it leads. */
+/*
+ * How well a peer is placed to be asked: it answers, it has the log, it answered last time, it
+ * leads. Whoever leaves a question without an answer is passed over for a while: that its log is
+ * whole is of no use then, and another's state is better than to ask it for ever.
+ */
 static uint32_t learner_score(const struct paxos *p, uint32_t member)
 {
 	struct replica_id leader = paxos_leader(p, p->now_ns);
 	uint32_t score = 0;
 
+	if (p->peers[member].silent_until_ns <= p->now_ns)
+		score += 8;
 	if (!learner_trimmed_at(p, member))
 		score += 4;
 	if (member != p->learner.avoid_member)
@@ -98,7 +104,8 @@ void learner_want(struct paxos *p, bool urgent)
 	l->asked = true;
 	l->asked_member = member;
 	l->asked_ns = p->now_ns;
-	if (learner_trimmed_at(p, member)) {
+	l->asked_log = !learner_trimmed_at(p, member);
+	if (!l->asked_log) {
 		/* Nobody who is known to be ahead still has that part of the log. */
 		gather_current(p)->view.snapshot_from = member_id(p, member);
 		l->deadline_ns = p->now_ns + SNAPSHOT_TIMEOUT_NS;
@@ -126,6 +133,8 @@ void learner_tick(struct paxos *p)
 	if (l->asked && p->now_ns >= l->deadline_ns) {
 		l->asked = false;
 		l->avoid_member = l->asked_member;
+		if (l->asked_log)
+			p->peers[l->asked_member].silent_until_ns = p->now_ns + LEARN_SILENT_NS;
 		learner_want(p, false);
 	}
 	if (!l->asked && p->now_ns >= l->check_due_ns) {
@@ -232,6 +241,7 @@ void paxos_learned(struct paxos *p, int64_t now_ns, struct replica_id from,
 		return;
 	p->peers[member].chosen = peer_chosen;
 	p->peers[member].trimmed = peer_trimmed;
+	p->peers[member].silent_until_ns = 0;
 	if (l->asked && l->asked_member == member)
 		l->asked = false;
 

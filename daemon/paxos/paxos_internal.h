@@ -60,6 +60,7 @@
 #define HANDOVER_RETRY_NS (3 * NS_PER_MS) /* the successor asks again after a refusal */
 #define GREET_RETRY_NS (100 * NS_PER_MS)
 #define LEARN_TIMEOUT_NS (500 * NS_PER_MS) /* then another peer is asked */
+#define LEARN_SILENT_NS (10 * NS_PER_S)    /* so long others come first: more than a snapshot's */
 #define LEARN_PAUSE_NS (20 * NS_PER_MS)    /* least time between two requests without progress */
 #define SNAPSHOT_TIMEOUT_NS (5 * NS_PER_S)
 #define CATCH_UP_NS (5 * NS_PER_S)         /* a candidate that cannot catch up gives up */
@@ -89,6 +90,7 @@ struct peer {
 	int64_t heard_ns; /* 0: never in this life */
 	struct slot chosen;
 	struct slot trimmed;      /* its log begins after this, as it last told; 0: not told */
+	int64_t silent_until_ns;  /* it did not answer when asked for its log */
 	int64_t acked_sent_ns;    /* as master: sending time of the newest message it answered */
 	int64_t refused_since_ns; /* as master: TIME_NEVER, or since when it refuses our ballot */
 	int64_t refused_last_ns;
@@ -167,6 +169,7 @@ struct learner {
 	uint32_t asked_member;
 	int64_t asked_ns;
 	int64_t deadline_ns;
+	bool asked_log;           /* and not for a snapshot */
 	uint32_t avoid_member;    /* did not answer last time; MEMBERS_MAX: none */
 	int64_t check_due_ns;     /* somebody is ahead: look again then */
 	struct slot check_chosen; /* our watermark when that was noticed */

@@ -283,6 +283,56 @@ static void test_snapshot_is_the_last_resort(void **state)
 	one_free(o);
 }
 
+static bool asked_for_snapshot(struct one *o, uint32_t from, int64_t within_ns)
+{
+	for (int64_t step = 50 * NS_PER_MS; within_ns > 0; within_ns -= step) {
+		one_tick(o, step);
+		if (o->out->snapshot_from.n == from)
+			return true;
+	}
+	return false;
+}
+
+/* A peer whose log would do, but that never answers, does not keep this replica from the state of
+ * one that does; after a while it is asked again, and believed again once it answers. */
+static void test_silent_peer_is_passed_over(void **state)
+{
+	struct one *o = one_simple(3);
+	struct paxos_message m = one_message(PAXOS_PROBE, 3);
+	struct paxos_accepted row = {{1}, one_ballot(1, 2), NULL};
+	bool asked = false;
+
+	m.chosen = (struct slot){7};
+	one_step(o, 3, &m);
+	m = one_message(PAXOS_HEARTBEAT, 2);
+	m.ballot = one_ballot(3, 2);
+	m.lease_ns = 400 * NS_PER_MS;
+	m.chosen = (struct slot){7};
+	one_step(o, 2, &m);
+	trimmed_answer(o, 2);
+	assert_non_null(one_sent(o, PAXOS_LEARN, 3));
+	assert_true(asked_for_snapshot(o, 2, NS_PER_S));
+	/* That fails too: it is asked for again, and the silent one not before its time. */
+	for (int64_t waited_ns = 0; waited_ns < 6 * NS_PER_S; waited_ns += 50 * NS_PER_MS) {
+		one_tick(o, 50 * NS_PER_MS);
+		assert_null(one_sent(o, PAXOS_LEARN, 3));
+	}
+	for (int64_t waited_ns = 0; waited_ns < 10 * NS_PER_S && !asked;
+	     waited_ns += 50 * NS_PER_MS) {
+		one_tick(o, 50 * NS_PER_MS);
+		asked = one_sent(o, PAXOS_LEARN, 3) != NULL;
+	}
+	assert_true(asked);
+	row.value = one_value("a");
+	paxos_learned(o->p, o->now_ns, (struct replica_id){3}, &row, 1, (struct slot){7},
+		      (struct slot){0});
+	value_unref(row.value);
+	take(o);
+	assert_int_equal(paxos_chosen(o->p).n, 1);
+	assert_non_null(one_sent(o, PAXOS_LEARN, 3));
+	one_free(o);
+}
+
 /* The tail in memory is bounded: far ahead of its watermark a replica accepts nothing. */
 static void test_tail_is_bounded(void **state)
 {
@@ -334,6 +384,7 @@ int main(void)
 		cmocka_unit_test(test_serves_only_what_is_durable),
 		cmocka_unit_test(test_asks_another_peer),
 		cmocka_unit_test(test_snapshot_is_the_last_resort),
+		cmocka_unit_test(test_silent_peer_is_passed_over),
 		cmocka_unit_test(test_tail_is_bounded),
 		cmocka_unit_test(test_impossible_log_is_lost),
 	};
