@@ -8,20 +8,12 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
+#include "wire/path.h"
 
-#define REPLY_MAX_BYTES ((size_t)16 << 20)
 #define PAGE 256
 
-static int open_operator(const struct cli *c, struct chubby_operator **ret_operator)
-{
-	struct chubby_error e;
-
-	if (operator_open(c->settings.servers, c->settings.cell, ret_operator, &e) != ERROR_OK)
-		return failure(&e);
-	return 0;
-}
-
-/* ---- locks ---------------------------------------------------------------------------------- */
+/* ---- one lock ------------------------------------------------------------------------------- */
 
 static json_t *json_of_party(const struct wire_lock_party *p, int64_t now_unix_ms, bool holds)
 {
@@ -53,13 +45,6 @@ static json_t *json_of_lock(const struct wire_lock_status *l, int64_t now_unix_m
 			 "lock_generation", (json_int_t)l->lock_generation, "holders", holders,
 			 "waiters", waiters, "waiter_count", (json_int_t)l->waiter_count,
 			 "lock_delay_ms", (json_int_t)(l->lock_delay_ns / NS_PER_MS));
-}
-
-/* Names come from other people's processes: what could move the cursor is shown as "?". */
-static void print_bytes(struct bytes b)
-{
-	for (size_t i = 0; i < b.size; i++)
-		putchar(b.data[i] < 0x20 || b.data[i] == 0x7F ? '?' : b.data[i]);
 }
 
 static void print_party(const char *role, const struct wire_lock_party *p, int64_t now_unix_ms)
@@ -95,38 +80,32 @@ static void print_lock(const struct wire_lock_status *l, int64_t now_unix_ms)
 		       l->waiter_count - l->shown_waiter_count);
 }
 
+/* ---- locks ---------------------------------------------------------------------------------- */
+
 static int locks_page(const struct cli *c, struct chubby_operator *o, json_t *all, uint64_t *after,
 		      int64_t *ret_now_unix_ms)
 {
 	struct request r = {.kind = MESSAGE_LIST_LOCKS};
 	struct reply reply = {0};
-	struct chubby_error e;
 	struct arena arena;
-	int status = 0;
+	int status;
 
 	if (c->argument_count > 0)
 		r.list_locks.path = bytes_of_text(c->arguments[0]);
 	r.list_locks.all = c->all;
 	r.list_locks.after = *after;
 	r.list_locks.limit = PAGE;
-	arena_init(&arena, REPLY_MAX_BYTES);
-	if (operator_call(o, &r, false, timeout_ms(c) * NS_PER_MS, &arena, &reply, &e) !=
-	    ERROR_OK) {
-		status = failure(&e);
-	} else {
-		for (uint32_t i = 0; i < reply.list_locks.count; i++) {
-			const struct wire_lock_status *l = &reply.list_locks.locks[i];
+	status = operator_ask(c, o, &r, &arena, &reply);
+	for (uint32_t i = 0; status == 0 && i < reply.list_locks.count; i++) {
+		const struct wire_lock_status *l = &reply.list_locks.locks[i];
 
-			if (c->json)
-				json_array_append_new(all,
-						      json_of_lock(l,
-								   reply.list_locks.now_unix_ms));
-			else
-				print_lock(l, reply.list_locks.now_unix_ms);
-		}
-		*after = reply.list_locks.next;
-		*ret_now_unix_ms = reply.list_locks.now_unix_ms;
+		if (c->json)
+			json_array_append_new(all, json_of_lock(l, reply.list_locks.now_unix_ms));
+		else
+			print_lock(l, reply.list_locks.now_unix_ms);
 	}
+	*after = reply.list_locks.next;
+	*ret_now_unix_ms = reply.list_locks.now_unix_ms;
 	arena_release(&arena);
 	return status;
 }
@@ -134,15 +113,14 @@ static int locks_page(const struct cli *c, struct chubby_operator *o, json_t *al
 int command_locks(const struct cli *c)
 {
 	struct chubby_operator *o;
-	json_t *all = json_array();
+	json_t *all;
 	int64_t now_unix_ms = 0;
 	uint64_t after = 0;
-	int status = open_operator(c, &o);
+	int status = operator_connect(c, &o);
 
-	if (status != 0) {
-		json_decref(all);
+	if (status != 0)
 		return status;
-	}
+	all = json_array();
 	do {
 		status = locks_page(c, o, all, &after, &now_unix_ms);
 	} while (status == 0 && after != 0);
@@ -153,6 +131,103 @@ int command_locks(const struct cli *c)
 	}
 	return print_json(
 		json_pack("{s:I, s:o}", "now_unix_ms", (json_int_t)now_unix_ms, "locks", all));
+}
+
+/* ---- who ------------------------------------------------------------------------------------ */
+
+static int who_show(const struct cli *c, const struct wire_lock_status *l, int64_t now_unix_ms)
+{
+	bool held = l->holder_count > 0;
+	json_t *j;
+
+	if (!c->json) {
+		print_lock(l, now_unix_ms);
+		return held ? 0 : EXIT_NOBODY;
+	}
+	j = json_of_lock(l, now_unix_ms);
+	json_object_set_new(j, "held", json_boolean(held));
+	json_object_set_new(j, "now_unix_ms", json_integer((json_int_t)now_unix_ms));
+	return print_json(j) != 0 ? 1 : held ? 0 : EXIT_NOBODY;
+}
+
+/* The cell spells its own name, whatever the caller wrote: what counts is the path inside. */
+static bool same_node(struct bytes a, struct bytes b)
+{
+	struct bytes cell, inner_a, inner_b;
+	const char *trouble;
+
+	return path_parse(a, &cell, &inner_a, &trouble) == ERROR_OK &&
+	       path_parse(b, &cell, &inner_b, &trouble) == ERROR_OK &&
+	       bytes_equal(inner_a, inner_b);
+}
+
+/* One page; *ret_found if the node was in it, and shown. */
+static int who_page(const struct cli *c, struct chubby_operator *o, uint64_t *after,
+		    bool *ret_found)
+{
+	struct request r = {.kind = MESSAGE_LIST_LOCKS};
+	struct reply reply = {0};
+	struct arena arena;
+	int status;
+
+	r.list_locks.path = bytes_of_text(c->arguments[0]);
+	r.list_locks.all = true;
+	r.list_locks.after = *after;
+	r.list_locks.limit = PAGE;
+	status = operator_ask(c, o, &r, &arena, &reply);
+	for (uint32_t i = 0; status == 0 && i < reply.list_locks.count; i++) {
+		const struct wire_lock_status *l = &reply.list_locks.locks[i];
+
+		if (same_node(l->path, r.list_locks.path)) {
+			*ret_found = true;
+			status = who_show(c, l, reply.list_locks.now_unix_ms);
+			break;
+		}
+	}
+	*after = reply.list_locks.next;
+	arena_release(&arena);
+	return status;
+}
+
+/* A node that was never locked is in no list: is there one? */
+static int who_never(const struct cli *c)
+{
+	struct wire_lock_status l = {.mode = WIRE_LOCK_FREE};
+	struct chubby_handle *h;
+	struct chubby_error e;
+	struct chubby_stat s;
+	struct chubby *cell;
+	int status = cell_connect(c, NULL, NULL, NULL, &cell);
+
+	if (status != 0)
+		return status;
+	if (chubby_open(cell, c->arguments[0], CHUBBY_READ, NULL, 0, &h, NULL, &e) != CHUBBY_OK ||
+	    chubby_stat(h, &s, &e) != CHUBBY_OK) {
+		status = failure(&e);
+	} else {
+		l.path = bytes_of_text(chubby_path(h));
+		l.instance = s.instance;
+		l.lock_generation = s.lock_generation;
+		status = who_show(c, &l, clock_wall_unix_ms());
+	}
+	chubby_disconnect(cell);
+	return status;
+}
+
+int command_who(const struct cli *c)
+{
+	struct chubby_operator *o;
+	uint64_t after = 0;
+	bool found = false;
+	int status = operator_connect(c, &o);
+
+	if (status != 0)
+		return status;
+	do {
+		status = who_page(c, o, &after, &found);
+	} while (status == 0 && !found && after != 0);
+	operator_close(o);
+	return status != 0 || found ? status : who_never(c);
 }
 
 /* ---- check ---------------------------------------------------------------------------------- */
@@ -182,9 +257,8 @@ int command_check(const struct cli *c)
 	struct request r = {.kind = MESSAGE_CHECK_SEQUENCER};
 	struct reply reply = {0};
 	struct chubby_operator *o;
-	struct chubby_error e;
 	struct arena arena;
-	int status = open_operator(c, &o);
+	int status = operator_connect(c, &o);
 
 	if (status != 0)
 		return status;
@@ -194,19 +268,11 @@ int command_check(const struct cli *c)
 		return EXIT_INVALID_SEQUENCER;
 	}
 	r.check_sequencer.sequencer = bytes_of_text(c->arguments[0]);
-	arena_init(&arena, REPLY_MAX_BYTES);
-	switch (operator_call(o, &r, false, timeout_ms(c) * NS_PER_MS, &arena, &reply, &e)) {
-	case ERROR_OK:
+	status = operator_ask(c, o, &r, &arena, &reply);
+	if (status == 0)
 		status = check_show(c, &reply);
-		break;
-	case ERROR_INVALID_ARGUMENT:
-	case ERROR_SEQUENCER_INVALID:
-		say("%s", e.message);
-		status = EXIT_INVALID_SEQUENCER;
-		break;
-	default:
-		status = failure(&e);
-	}
+	else if (status == EXIT_USAGE)
+		status = EXIT_INVALID_SEQUENCER; /* it is our argument that is none */
 	arena_release(&arena);
 	operator_close(o);
 	return status;

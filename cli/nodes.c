@@ -12,8 +12,6 @@
 
 #include "base/check.h"
 
-#define CONTENTS_MAX_BYTES ((size_t)256 << 10)
-
 /* A session, a handle, and what to do with it; everything is closed behind it. */
 static int with_handle(const struct cli *c, const char *path, int flags, const void *context,
 		       int (*work)(const struct cli *c, struct chubby_handle *h,
@@ -208,23 +206,6 @@ static int put_value(const struct cli *c, struct chubby_handle *h, const void *c
 	return 0;
 }
 
-/* One byte more than is allowed is enough to know. */
-static int read_input(uint8_t **ret_data, size_t *ret_size)
-{
-	uint8_t *data = mem_alloc(CONTENTS_MAX_BYTES + 1);
-	size_t size = fread(data, 1, CONTENTS_MAX_BYTES + 1, stdin);
-
-	if (ferror(stdin) || size > CONTENTS_MAX_BYTES) {
-		say(ferror(stdin) ? "standard input: cannot read"
-				  : "standard input: contents are limited to 256 KiB");
-		free(data);
-		return 1;
-	}
-	*ret_data = data;
-	*ret_size = size;
-	return 0;
-}
-
 int command_put(const struct cli *c)
 {
 	bool from_input = c->argument_count < 2 || strcmp(c->arguments[1], "-") == 0;
@@ -234,7 +215,7 @@ int command_put(const struct cli *c)
 	struct value v;
 
 	if (from_input) {
-		status = read_input(&data, &v.size);
+		status = input_read(CONTENTS_MAX_BYTES, &data, &v.size);
 		if (status != 0)
 			return status;
 		v.data = data;

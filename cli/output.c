@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -58,7 +59,8 @@ int print_json(json_t *value)
 	int result;
 
 	CHECK(value != NULL);
-	result = json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	result = json_dumpf(value, stdout,
+			    JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
 	json_decref(value);
 	if (result != 0 || putchar('\n') == EOF || fflush(stdout) != 0) {
 		say("standard output: cannot write");
@@ -90,6 +92,40 @@ json_t *json_of_bytes(struct bytes b)
 	j = json_stringn(text, used);
 	free(text);
 	return j != NULL ? j : json_null();
+}
+
+int input_read(size_t max_bytes, uint8_t **ret_data, size_t *ret_size)
+{
+	/* One byte more than is allowed is enough to know, and room for a NUL behind. */
+	uint8_t *data = mem_alloc(max_bytes + 1);
+	size_t size = fread(data, 1, max_bytes + 1, stdin);
+
+	if (ferror(stdin)) {
+		say("standard input: cannot read");
+	} else if (size > max_bytes) {
+		say("standard input: more than %zu KiB", max_bytes >> 10);
+	} else {
+		*ret_data = data;
+		*ret_size = size;
+		return 0;
+	}
+	free(data);
+	return 1;
+}
+
+void print_bytes(struct bytes b)
+{
+	for (size_t i = 0; i < b.size; i++)
+		putchar(b.data[i] < 0x20 || b.data[i] == 0x7F ? '?' : b.data[i]);
+}
+
+size_t text_columns(struct bytes b)
+{
+	size_t columns = 0;
+
+	for (size_t i = 0; i < b.size; i++)
+		columns += (b.data[i] & 0xC0) != 0x80 ? 1 : 0;
+	return columns;
 }
 
 const char *mode_name(enum wire_lock_mode mode)

@@ -132,10 +132,15 @@ int command_run(int argc, char **argv)
 {
 	struct config config;
 	enum replica_exit result;
+	/* getopt's messages begin with it; a restart below needs the command's own name. */
+	char shown[] = "chubbyd run";
+	char *name = argv[0];
 	int code;
 
 	config_init(&config);
+	argv[0] = shown;
 	code = read_settings(argc, argv, &config);
+	argv[0] = name;
 	if (code != 0) {
 		config_release(&config);
 		return code;
@@ -164,13 +169,18 @@ int command_run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "--help";
+	char init[] = "chubbyd init", dev[] = "chubbyd dev";
 
 	if (strcmp(command, "run") == 0)
 		return command_run(argc - 1, argv + 1);
-	if (strcmp(command, "init") == 0)
+	if (strcmp(command, "init") == 0) {
+		argv[1] = init;
 		return command_init(argc - 1, argv + 1);
-	if (strcmp(command, "dev") == 0)
+	}
+	if (strcmp(command, "dev") == 0) {
+		argv[1] = dev;
 		return command_dev(argc - 1, argv + 1);
+	}
 	if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
 		puts("chubbyd " VERSION);
 		return 0;

@@ -88,14 +88,14 @@ static void arguments_and_options(void **state)
 static void values_of_options(void **state)
 {
 	char name[] = "lock", try_only[] = "--try", path[] = "/a", servers[] = "--servers=x:1";
-	char delay[] = "--lock-delay", time[] = "2m", command[] = "x", after[] = "--json";
+	char delay[] = "--lock-delay", time[] = "50s", command[] = "x", after[] = "--json";
 	char *argv[] = {name, try_only, delay, time, path, servers, command, after, NULL};
 	struct cli c = {.command = &lock_command};
 
 	assert_int_equal(options_parse(&c, 8, argv), 0);
 	assert_true(c.try_only);
 	assert_false(c.json);
-	assert_int_equal(c.lock_delay_ms, 120000);
+	assert_int_equal(c.lock_delay_ms, 50000);
 	assert_int_equal(c.kill_after_ms, KILL_AFTER_DEFAULT_MS);
 	assert_int_equal(c.settings.timeout_ms, -1);
 	assert_string_equal(c.settings.servers, "x:1");
