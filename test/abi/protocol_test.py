@@ -1,5 +1,7 @@
 """The check of the protocol bites: each kind of break is seen, and an addition is no break."""
 import copy
+import importlib.machinery
+import importlib.util
 import os
 import sys
 import tempfile
@@ -8,7 +10,8 @@ from google.protobuf import descriptor_pb2 as pb
 
 import protocol
 
-TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "proto")
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.join(HERE, "..", "..", "proto")
 T = pb.FieldDescriptorProto
 PROTO = """syntax = "proto3";
 package p;
@@ -192,8 +195,39 @@ def real_files():
     return failed + (not good) + (count < 500)
 
 
+def rules():
+    """`check` fails on what is new until it is taken in, and takes in no break unasked."""
+    loader = importlib.machinery.SourceFileLoader("check", os.path.join(HERE, "check"))
+    check = importlib.util.module_from_spec(importlib.util.spec_from_loader("check", loader))
+    loader.exec_module(check)
+    failed = 0
+    for found, update, breaking, good, written in [
+            (([], []), False, False, True, False), (([], []), True, False, True, True),
+            (([], ["new"]), False, False, False, False), (([], ["new"]), True, False, True, True),
+            ((["gone"], []), False, False, False, False),
+            ((["gone"], ["new"]), True, False, False, False),
+            ((["gone"], ["new"]), True, True, True, True), (None, False, False, False, False),
+            (None, True, False, True, True)]:
+        with tempfile.TemporaryDirectory() as check.HERE:
+            b = check.Baseline("b.json", lambda path, f=found: f, lambda: "now")
+            if found is not None:
+                with open(b.path, "w", encoding="utf-8") as f:
+                    f.write("before")
+            said = b.check(update, breaking)
+            there = os.path.exists(b.path) and check_text(b.path)
+            bad = said != good or (there == "now") != written
+            print(f"{'FAIL' if bad else 'ok  '} {found}, update {update}, breaking {breaking}")
+            failed += bad
+    return failed
+
+
+def check_text(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
 if __name__ == "__main__":
     sys.exit(1 if expect(BREAKS, False, True, None) + expect(BREAKS, True, True, None)
              + expect(STORED_BREAKS, True, True, None) + expect(STORED_BREAKS, False, False, True)
              + expect(ADDITIONS, False, False, True) + expect(ADDITIONS, True, False, True)
-             + expect(NOTHING, False, False, False) + real_files() else 0)
+             + expect(NOTHING, False, False, False) + real_files() + rules() else 0)
