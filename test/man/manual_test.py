@@ -1,4 +1,4 @@
-"""The manual pages: well formed, complete, and true to the header and the examples that they quote.
+"""The manual pages and documents: well formed, complete, and true to the header and the examples that they quote.
 
 usage: manual_test.py
 
@@ -164,9 +164,19 @@ def quotations():
                 yield f"{page}.3: what it shows is not in libchubby/examples/{file}"
 
 
+def links():
+    """What the documents point to in the tree is there."""
+    for path in sorted(glob.glob(os.path.join(ROOT, "*.md"))
+                       + glob.glob(os.path.join(ROOT, "docs", "*.md"))):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", read(path)):
+            if "://" not in target and not os.path.exists(
+                    os.path.join(os.path.dirname(path), target)):
+                yield f"{path}: there is no {target}"
+
+
 def main():
     tests = [references, sections, names_match, exports, prototypes, codes, settings,
-             quotations]
+             quotations, links]
     if shutil.which("mandoc"):
         tests.append(lint)
     else:
