@@ -1,4 +1,5 @@
-"""The manual pages and documents: well formed, complete, and true to the header and the examples that they quote.
+"""The manual pages and documents: well formed, complete, and true to the header, the daemon's
+settings and the programs that they quote.
 
 usage: manual_test.py
 
