@@ -198,14 +198,27 @@ static void open_answered(struct session *s, struct call *c, const struct reply 
 	call_complete(s, c, r);
 }
 
+/* Whether the request is about the lock of the handle of `o`. */
+static bool same_handle(const struct call *c, const struct call *o)
+{
+	if (c->request.kind == MESSAGE_ACQUIRE || c->request.kind == MESSAGE_RELEASE)
+		return c->handle_number != 0 && c->handle_number == o->handle_number;
+	for (uint32_t i = 0; i < c->request.multi.count; i++) {
+		if (bytes_equal(c->request.multi.ops[i].handle, o->request.handle))
+			return true;
+	}
+	return false;
+}
+
 /* Its handle's lock may be about to be given back by what was sent before. */
 static bool waits_for_undo(const struct session *s, const struct call *c)
 {
-	if (s->undoing == 0 || c->undoes || c->handle_number == 0 ||
-	    (c->request.kind != MESSAGE_ACQUIRE && c->request.kind != MESSAGE_RELEASE))
+	if (s->undoing == 0 || c->undoes ||
+	    (c->request.kind != MESSAGE_ACQUIRE && c->request.kind != MESSAGE_RELEASE &&
+	     c->request.kind != MESSAGE_MULTI))
 		return false;
 	for (const struct call *o = s->calls; o != NULL; o = o->hh.next) {
-		if (o->undoes && o->handle_number == c->handle_number)
+		if (o->undoes && same_handle(c, o))
 			return true;
 	}
 	return false;

@@ -3,6 +3,8 @@
  */
 #include "session_fixture.h"
 
+#include "chubby.h"
+
 static struct connected queued(struct client *c, int64_t deadline_ns, void *context)
 {
 	struct reply r = {.kind = MESSAGE_ACQUIRE};
@@ -105,6 +107,50 @@ static void poison_undoes(void **state)
 	end(&c);
 }
 
+/* `op` is borrowed until the call is done. */
+static void call_multi(struct client *c, const struct wire_multi_op *op, void *context)
+{
+	struct request r = {.kind = MESSAGE_MULTI, .multi = {.count = 1, .ops = op}};
+	struct session_request q = {.request = &r, .deadline_ns = TIME_NEVER, .context = context};
+
+	session_call(c->s, c->now, &q);
+	look(c);
+}
+
+/* While a place in the queue is given back, what claims the lock by the same handle waits, alone
+ * or in a multi; what claims another one does not. */
+static void claims_wait_for_undo(void **state)
+{
+	static const uint8_t token[4] = {1, 2, 3, 4}, other[4] = {1, 2, 3, 5};
+	const struct wire_multi_op same = {.kind = CHUBBY_OP_ACQUIRE,
+					   .handle = {token, sizeof(token)}};
+	const struct wire_multi_op another = {.kind = CHUBBY_OP_ACQUIRE,
+					      .handle = {other, sizeof(other)}};
+	struct reply r = {.kind = MESSAGE_CANCEL};
+	struct client c;
+	struct connected l;
+	uint64_t cancel;
+	int a, b;
+
+	for (int multi = 0; multi <= 1; multi++) {
+		begin(&c);
+		l = queued(&c, TIME_NEVER, &a);
+		session_poison(c.s, c.now, 9);
+		look(&c);
+		cancel = sent(&c, MESSAGE_CANCEL)->call_id;
+		call_multi(&c, &another, &b);
+		assert_non_null(sent(&c, MESSAGE_MULTI));
+		if (multi)
+			call_multi(&c, &same, &b);
+		else
+			call(&c, MESSAGE_ACQUIRE, TIME_NEVER, &b);
+		assert_null(find(&c, SESSION_SEND));
+		message(&c, l.link, cancel, &r);
+		assert_non_null(sent(&c, multi ? MESSAGE_MULTI : MESSAGE_ACQUIRE));
+		end(&c);
+	}
+}
+
 /* A grant that arrives after the lease ran out is not believed, but asked for again. */
 static void grant_in_jeopardy_is_not_believed(void **state)
 {
@@ -134,6 +180,7 @@ int main(void)
 		cmocka_unit_test(ticket_is_asked_for),
 		cmocka_unit_test(deadline_cancels),
 		cmocka_unit_test(poison_undoes),
+		cmocka_unit_test(claims_wait_for_undo),
 		cmocka_unit_test(grant_in_jeopardy_is_not_believed),
 	};
 
