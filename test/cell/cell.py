@@ -84,7 +84,11 @@ class Cell:
             [CHUBBYD, "dev", "--data", self.data, "--replicas", str(self.replicas), "--port",
              str(self.base)] + (["--"] + self.options if self.options else []),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.wait_master()
+        try:
+            self.wait_master()
+        except BaseException:  # nobody would stop it: __exit__ is for what was entered
+            self.stop()
+            raise
 
     def stop(self):
         if self.process is None:
