@@ -38,6 +38,8 @@ struct storm {
 	uint64_t own_count, own_generation;
 	struct chubby_handle *ephemeral; /* NULL: not there now */
 	uint64_t ephemeral_instance;
+	uint64_t started;          /* calls without waiting */
+	atomic_uint_fast64_t told; /* callbacks that came */
 };
 
 /* What the lock is held by, as the library tells it for a handle or a chubby_lock. */
@@ -86,5 +88,7 @@ bool storm_multi(struct storm *s);
 bool storm_take(struct storm *s);
 bool storm_all(struct storm *s);
 bool storm_bound(struct storm *s);
+/* In storm_async.c. */
+bool storm_async(struct storm *s);
 
 #endif

@@ -5,6 +5,7 @@ import tempfile
 
 import dead_client
 import history as histories
+import nightly
 import storm_check
 
 # Two writers and two readers of one lock: 0 writes, 1 and 2 read together, 3 writes, 0 writes.
@@ -191,6 +192,38 @@ def deaths():
     return not wrong
 
 
+def job(token, *rows):
+    """What a job of two parts writes, as far as it comes."""
+    values = {"c1": ("part-1", "claimed"), "c2": ("part-2", "claimed"),
+              "1": ("part-1", nightly.result_of("part-1")),
+              "2": ("part-2", nightly.result_of("part-2"))}
+    return [(values[r][0], f"{values[r][1]} by {token}", token) for r in rows]
+
+
+NIGHT = job(5, "c1", "c2", "1") + job(9, "c1", "c2", "1", "2")
+BAD_NIGHTS = [
+    ("a stale write", job(5, "c1", "c2", "1") + job(9, "c1", "c2", "1") + job(5, "2") +
+     job(9, "2")),
+    ("a stale claim", job(9, "c1") + job(5, "c1") + job(9, "c2", "1", "2")),
+    ("the last job was overwritten", NIGHT + job(12, "c1")),
+    ("the last job is not complete", NIGHT[:-1]),
+    ("a row was written twice by one job", NIGHT + job(9, "2")),
+    ("an acknowledged write is lost", NIGHT[1:]),
+    ("a write under another's token", [("part-1", "claimed by 4", 5)] + NIGHT[1:]),
+]
+
+
+def nights():
+    """What is known wrong about tables is found; the rest is let pass."""
+    told = [(5, "part-1", "claimed"), (9, "part-2", nightly.result_of("part-2"))]
+    wrong = [what for what, table in BAD_NIGHTS if not nightly.judge(table, told, 2, 9)]
+    if nightly.judge(NIGHT, told, 2, 9):
+        wrong.append("the good night")
+    for what in wrong:
+        print(f"FAIL {what}")
+    return not wrong
+
+
 def main():
     failed = 0
     complaint = judge()
@@ -202,11 +235,11 @@ def main():
         if complaint is None or f"{rule}: " not in complaint:
             failed += 1
             print(f"FAIL {what}: {rule} says nothing ({complaint})")
-    for test in (place_lost, starved, deaths):
+    for test in (place_lost, starved, deaths, nights):
         if not test():
             failed += 1
             print(f"FAIL {test.__doc__}")
-    print(f"{len(BAD) + 4 - failed} of {len(BAD) + 4} tests judged rightly")
+    print(f"{len(BAD) + 5 - failed} of {len(BAD) + 5} tests judged rightly")
     sys.exit(1 if failed else 0)
 
 

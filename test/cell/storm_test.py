@@ -141,7 +141,7 @@ def storm(arguments):
         # Everything was used, and brought each of its documented results.
         used = {claim.how for claim in history.held()}
         assert used >= {"wait", "try", "deadline", "poison", "close", "convenient", "misuse",
-                        "multi", "take", "all", "bound"}, used
+                        "multi", "take", "all", "bound", "async"}, used
         assert figures["refusals"].keys() >= {"BUSY", "DEADLINE_EXCEEDED", "CANCELLED"}
         assert set(history.checks) == {(True, "OK"), (False, "SEQUENCER_INVALID")}
         c.wait_alike()
