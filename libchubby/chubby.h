@@ -285,7 +285,8 @@ CHUBBY_API bool chubby_is_held(const struct chubby_handle *handle);
 
 /* From now on every call on this handle is SEQUENCER_INVALID, without effect, unless the
  * sequencer's grant stands at that moment (SetSequencer of the paper). NULL: no condition any
- * more. SEQUENCER_INVALID at once only if the text is none. */
+ * more. SEQUENCER_INVALID at once only if the text is none. An acquire is judged when it joins the
+ * queue; a close is not. In one chubby_multi() handles may have one sequencer set, not several. */
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_set_sequencer(struct chubby_handle *handle,
 								 const char *sequencer,
 								 struct chubby_error *ret_error);
@@ -307,9 +308,9 @@ enum chubby_op_kind {
 	CHUBBY_GUARD_HOLDER = 4,     /* session `number` holds the lock; 0 with a handle: it does */
 	CHUBBY_GUARD_TOKEN = 5,      /* the lock is held under fencing token `number` */
 	/* Operations. */
-	CHUBBY_OP_CREATE = 6, /* `path`, `node_kind` (0: file), `data`; EXISTS if it is there */
-	CHUBBY_OP_WRITE = 7,  /* `data` are the new contents */
-	CHUBBY_OP_DELETE = 8,
+	CHUBBY_OP_CREATE = 6,   /* `path`, `node_kind` (0: file), `data`; EXISTS if it is there */
+	CHUBBY_OP_WRITE = 7,    /* `data` are the new contents; `number`: of the old ones, or 0 */
+	CHUBBY_OP_DELETE = 8,   /* `number` likewise */
 	CHUBBY_OP_ACQUIRE = 9,  /* `handle`, `mode` (0: exclusive); does not wait */
 	CHUBBY_OP_RELEASE = 10, /* `handle` */
 };
@@ -330,7 +331,8 @@ struct chubby_op {
 #define CHUBBY_MULTI_NO_OP ((size_t)-1)
 
 /* All guards and operations at one instant, or none of them: one write to the log. Guards stand
- * before operations. Handles hold what they acquired. On failure `ret_failed_op` (may be NULL) is
+ * before operations. Contents are at most 256 KiB each, 768 KiB together. Handles hold what they
+ * acquired. On failure `ret_failed_op` (may be NULL) is
  * the index of the first that failed, or CHUBBY_MULTI_NO_OP; the code is GUARD_FAILED, or what the
  * operation alone would return. `ret_revision` may be NULL. */
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_multi(struct chubby *cell,

@@ -5,6 +5,8 @@ import subprocess
 import tempfile
 
 import cell as cells
+import raw
+from raw import pb
 
 SEVERAL = os.path.join(cells.BUILD, "test", "cell", "several")
 
@@ -33,6 +35,29 @@ def one_client():
     """multi, lock_all and set_sequencer do what chubby.h says, and refuse what it does not allow"""
     with cells.Cell(replicas=3) as c:
         finish(several(c, "check"))
+
+
+def any_language():
+    """a refusal of a unary call names the operation in its details, and 0 is not nothing"""
+    with cells.Cell(replicas=1) as c:
+        connection = raw.Raw(raw.master_of(c.servers))
+        user = raw.User(connection)
+
+        def multi(*ops):
+            return connection.call("Multi", pb.MultiRequest(header=user.header(True), ops=ops))
+
+        absent = pb.MultiOp(kind=pb.MultiOp.GUARD_ABSENT, path="/ls/local/u")
+        there = pb.MultiOp(kind=pb.MultiOp.GUARD_EXISTS, path="/ls/local/u")
+        create = pb.MultiOp(kind=pb.MultiOp.CREATE, path="/ls/local/u")
+        for ops, code, failed_op in (([absent, there], "GUARD_FAILED", 1),
+                                     ([there, create], "GUARD_FAILED", 0),
+                                     ([absent, create, create], "EXISTS", 2),
+                                     ([], "INVALID_ARGUMENT", None)):
+            r = multi(*ops)
+            told = r.error.failed_op if r.error.HasField("failed_op") else None
+            assert (r.code, told) == (code, failed_op), r
+        assert multi(absent, create).code == "OK"
+        connection.close()
 
 
 def exactly_once():
@@ -84,4 +109,4 @@ def no_circle_across_kills():
 
 
 if __name__ == "__main__":
-    cells.run(one_client, exactly_once, no_circle, no_circle_across_kills)
+    cells.run(one_client, any_language, exactly_once, no_circle, no_circle_across_kills)
