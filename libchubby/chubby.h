@@ -367,9 +367,9 @@ CHUBBY_API bool chubby_lock_is_held(const struct chubby_lock *lock);
 
 /*
  * Every call that waits has a form that does not: chubby_X_start() begins it, and chubby_X_finish()
- * takes its result, waiting if it must, and frees the call. In between the call may be asked, waited
- * for, or cancelled. `done` is told, on the library's callback thread, when finishing will not wait;
- * it may finish the call itself. What the arguments point to is copied by _start().
+ * takes its result, waiting if it must, and frees the call. In between the call may be asked,
+ * waited for, or cancelled. `done` is told, on the library's callback thread, when finishing will
+ * not wait; it may finish the call itself. What the arguments point to is copied by _start().
  *
  *   struct chubby_call *call;
  *   chubby_acquire_start(handle, NULL, on_acquired, context, &call, NULL);
