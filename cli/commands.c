@@ -153,11 +153,12 @@ static const struct command commands[] = {
 			"  write PATH CONTENTS    of a file that is there\n"
 			"  delete PATH            a file, or an empty directory\n"
 			"\n"
-			"At most 64, guards first. With \"-\" they come from standard input, one a\n"
-			"line, words quoted if need be: 'literally', or \"with \\n \\t \\\" \\\\ \\xHH\".\n"
-			"A line that begins with # is none. CONTENTS of \"-\" on the command line is\n"
-			"standard input. If one fails nothing is done; it is named, and the exit\n"
-			"status is its own: 1 for a guard or a conflict, 2 if a node is not found.\n",
+			"At most 64, guards first. With \"-\" they come from standard input,\n"
+			"one a line, words quoted if need be: 'literally', or with escapes,\n"
+			"\"\\n \\t \\\" \\\\ \\xHH\". A line that begins with # is none.\n"
+			"CONTENTS of \"-\" on the command line is standard input. If one fails,\n"
+			"nothing is done; it is named, and the status is its own: 1 for a guard or a\n"
+			"conflict, 2 if a node is not found.\n",
 		.takes = TAKES_WORDS,
 		.least = 1,
 		.most = -1,
@@ -207,10 +208,10 @@ static const struct command commands[] = {
 		.summary = "measure this cell, for a few seconds",
 		.details =
 			"Loads the cell while it runs, and asks nothing before. Latency of one\n"
-			"client, then rates of several: each with its own lock, all with one lock,\n"
-			"reads, and writes of 100 bytes. The clients are threads of this process.\n"
-			"Its nodes are ephemeral, below /ls/CELL/bench-SESSION, and are gone when it\n"
-			"ends.\n",
+			"client, then rates of several: each with its own lock, all with one\n"
+			"lock, writes of 100 bytes, and reads. The clients are threads of this\n"
+			"process. Its nodes are ephemeral, below /ls/CELL/bench-SESSION, and are\n"
+			"gone when it ends.\n",
 		.takes = TAKES_SIZE,
 		.least = 0,
 		.most = 0,
