@@ -12,13 +12,15 @@
 #define ARENA_MAX_BYTES ((size_t)16 << 20)
 #define LEASE_MIN_NS (1500 * NS_PER_MS)
 #define LEASE_MAX_NS (4 * NS_PER_S)
+#define LONG_LEASE_PPM 200000
+#define LONG_LEASE_MAX_NS (10 * NS_PER_S)
 #define GRACE_NS (8 * NS_PER_S)
 #define THINK_MIN_NS (100 * NS_PER_MS)
 #define THINK_MAX_NS (3900 * NS_PER_MS)
-#define FAULT_PPM 6000 /* of acts: it pauses or vanishes */
+#define FAULT_PPM 12000 /* of acts: it vanishes; twice as often it is paused, or cut off */
 /* From the calm on nobody vanishes; then apps wind down, so that all who wait are served. */
 #define WIND_DOWN_NS (9 * NS_PER_S)
-#define CALM_NS (18 * NS_PER_S)
+#define CALM_NS (26 * NS_PER_S)
 
 static bool winding_down(const struct world *w)
 {
@@ -186,7 +188,9 @@ static void life_begin(struct world *w, struct sim_app *a)
 	memset(a->ops, 0, sizeof(a->ops));
 	snprintf(a->command, sizeof(a->command), "a%u.%u", a->index, a->life);
 	config.pid = a->life;
-	config.lease_ns = rng_between(&w->client_rng, LEASE_MIN_NS, LEASE_MAX_NS);
+	config.lease_ns = rng_between(&w->client_rng, LEASE_MIN_NS,
+				      rng_chance(&w->client_rng, LONG_LEASE_PPM) ? LONG_LEASE_MAX_NS
+										 : LEASE_MAX_NS);
 	config.seed = rng_next(&w->client_rng);
 	a->session = session_new(&config, sim_app_now(w, a));
 	actions_carry_out(w, a);
@@ -298,6 +302,14 @@ static void call(struct world *w, struct sim_app *a)
 	actions_carry_out(w, a);
 }
 
+static void cut_off(struct world *w, struct sim_app *a)
+{
+	sim_trace(w, "a%u is cut off", a->index);
+	a->cut_off_until_ns = w->now_ns +
+			      rng_between(&w->client_rng, 100 * NS_PER_MS, 7 * NS_PER_S);
+	sim_pipes_app_cut_off(w, a->index);
+}
+
 static void act(struct world *w, struct sim_app *a)
 {
 	struct rng *rng = &w->client_rng;
@@ -312,6 +324,8 @@ static void act(struct world *w, struct sim_app *a)
 	}
 	if (faults && rng_chance(rng, 2 * FAULT_PPM)) {
 		pause_app(w, a);
+	} else if (faults && rng_chance(rng, 2 * FAULT_PPM)) {
+		cut_off(w, a);
 	} else if (faults && rng_chance(rng, FAULT_PPM)) {
 		close_session(w, a);
 	} else if (!a->closing) {
@@ -466,9 +480,13 @@ void sim_apps_start(struct world *w)
 
 void sim_apps_calm(struct world *w)
 {
-	for (uint32_t i = 0; i < w->options->clients; i++)
-		if (w->apps->apps[i].alive && w->apps->apps[i].paused)
-			resume(w, &w->apps->apps[i]);
+	for (uint32_t i = 0; i < w->options->clients; i++) {
+		struct sim_app *a = &w->apps->apps[i];
+
+		a->cut_off_until_ns = 0;
+		if (a->alive && a->paused)
+			resume(w, a);
+	}
 }
 
 void sim_apps_release(struct world *w)
@@ -483,5 +501,7 @@ void sim_apps_release(struct world *w)
 		free(a->backlog);
 	}
 	sim_pipes_release(w);
+	for (uint32_t i = 0; i < w->apps->late_count; i++)
+		free(w->apps->late[i].bytes);
 	free(w->apps);
 }

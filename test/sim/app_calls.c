@@ -177,9 +177,21 @@ static struct app_op *choose_counter(struct sim_app *a, uint32_t node)
 	return op;
 }
 
+/* Locks are what it is about; of ephemerals there are enough that most have one keeper or none. */
+static uint32_t choose_node(struct world *w)
+{
+	uint64_t draw = rng_below(&w->client_rng, 10);
+
+	if (draw < 5)
+		return (uint32_t)rng_below(&w->client_rng, APP_LOCKS);
+	if (draw < 7)
+		return APP_LOCKS + (uint32_t)rng_below(&w->client_rng, APP_COUNTERS);
+	return APP_LOCKS + APP_COUNTERS + (uint32_t)rng_below(&w->client_rng, APP_EPHEMERALS);
+}
+
 struct app_op *sim_app_choose(struct world *w, struct sim_app *a)
 {
-	uint32_t node = (uint32_t)rng_below(&w->client_rng, APP_NODES);
+	uint32_t node;
 	struct app_handle *h;
 
 	if (winding_down(w)) {
@@ -189,9 +201,7 @@ struct app_op *sim_app_choose(struct world *w, struct sim_app *a)
 				return ask_close(a, node);
 		return NULL;
 	}
-	/* Locks are what it is about. */
-	if (sim_node_letter(node) != 'l' && rng_chance(&w->client_rng, 500000))
-		node = (uint32_t)rng_below(&w->client_rng, APP_LOCKS);
+	node = choose_node(w);
 	h = &a->handles[node];
 	if (h->busy)
 		return NULL;
@@ -204,7 +214,7 @@ struct app_op *sim_app_choose(struct world *w, struct sim_app *a)
 	case 'c':
 		return choose_counter(a, node);
 	default:
-		return rng_chance(&w->client_rng, 300000)
+		return rng_chance(&w->client_rng, 600000)
 			       ? ask_close(a, node)
 			       : op_new(a, node, VERB_STAT, MESSAGE_GET_STAT);
 	}
@@ -262,6 +272,28 @@ static void counter_read(struct app_handle *h, const struct reply *r)
 		       sizeof(h->counter_value));
 }
 
+/* What no app does anything to deserve. */
+static bool is_undeserved(const struct app_op *op, enum error e)
+{
+	switch (e) {
+	case ERROR_NOT_MASTER:
+	case ERROR_EPOCH_CHANGED:
+	case ERROR_REQUEST_OUT_OF_WINDOW:
+	case ERROR_INVALID_ARGUMENT:
+	case ERROR_INVALID_PATH:
+	case ERROR_WRONG_CELL:
+	case ERROR_WRONG_KIND:
+	case ERROR_MALFORMED:
+	case ERROR_INTERNAL:
+	case ERROR_ALREADY_HELD:
+		return true;
+	case ERROR_NOT_HELD:
+		return op->verb == VERB_RELEASE;
+	default:
+		return false;
+	}
+}
+
 static bool handle_is_dead(enum error e)
 {
 	return e == ERROR_HANDLE_STALE || e == ERROR_HANDLE_CLOSED || e == ERROR_HANDLE_INVALID ||
@@ -275,6 +307,9 @@ void sim_app_done(struct world *w, struct sim_app *a, struct app_op *op, const s
 	sim_trace(w, "a%u: verb %d on %c%u answered: %s", a->index, (int)op->verb,
 		  sim_node_letter(op->node), sim_node_index(op->node), error_name(r->error));
 	h->busy = false;
+	if (is_undeserved(op, r->error) && !w->options->profile->leases_void)
+		sim_fail(w, "a%u: verb %d on %c%u is refused: %s", a->index, (int)op->verb,
+			 sim_node_letter(op->node), sim_node_index(op->node), error_name(r->error));
 	switch (op->verb) {
 	case VERB_OPEN:
 		opened(w, h, r);

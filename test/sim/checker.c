@@ -306,6 +306,10 @@ void sim_check_step(struct host *h)
 	if (paxos_role(h->paxos) == PAXOS_LOST && !h->rolled_back)
 		sim_fail(w, "r%u says that it lost its memory, and did not: %s", h->id.n,
 			 paxos_trouble(h->paxos) == NULL ? "" : paxos_trouble(h->paxos));
+	/* What its disk took back the others have surely heard of: they must tell it so. */
+	if (h->rolled_back && paxos_role(h->paxos) != PAXOS_LOST &&
+	    paxos_role(h->paxos) != PAXOS_UNVETTED)
+		sim_fail(w, "r%u takes part with a disk that went back in time", h->id.n);
 	if (paxos_chosen(h->paxos).n < h->applied.n)
 		sim_fail(w, "r%u applied %llu, but knows %llu as chosen", h->id.n,
 			 (unsigned long long)h->applied.n,

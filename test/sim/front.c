@@ -9,7 +9,9 @@
 #include "wire/codec.h"
 
 #define ARENA_MAX_BYTES ((size_t)16 << 20)
-#define DRAIN_MAX 256 /* rounds after one event: more is an endless loop */
+#define LATE_PPM 300000     /* of the entries that timers propose */
+#define LATE_TURN_PPM 10000 /* of a serving host's steps */
+#define DRAIN_MAX 256       /* rounds after one event: more is an endless loop */
 
 /* A call that the master owes an answer. */
 struct front_call {
@@ -97,6 +99,49 @@ struct refusal {
 	enum error error;
 };
 
+/*
+ * What the timers of a mastership propose must do no harm when it comes late: "a stalled former
+ * master ends nothing". The log's order rules most of that out today; the guard in the entry must
+ * hold all the same, so copies turn up again under later masters.
+ */
+static void keep_for_later(struct host *h, const struct entry *e)
+{
+	struct sim_apps *apps = h->world->apps;
+	struct sim_late *late;
+	struct buffer bytes;
+
+	if ((e->guard_epoch.n == 0 && e->kind != ENTRY_NODE_REAP) || h->world->calm ||
+	    !rng_chance(&h->world->host_rng, LATE_PPM) || apps->late_count == LATE_MAX)
+		return;
+	buffer_init(&bytes, VALUE_MAX_BYTES);
+	if (codec_encode_entry(e, &bytes) == ERROR_OK) {
+		late = &apps->late[apps->late_count++];
+		late->epoch = h->epoch.n;
+		late->size = bytes.size;
+		late->bytes = mem_dup(bytes.data, bytes.size);
+	}
+	buffer_release(&bytes);
+}
+
+/* The same mastership may count on its own order. */
+static void propose_late(struct host *h)
+{
+	struct sim_apps *apps = h->world->apps;
+	struct sim_late *late;
+	uint32_t at;
+
+	if (apps->late_count == 0 || !sim_host_serves(h) ||
+	    !rng_chance(&h->world->host_rng, LATE_TURN_PPM))
+		return;
+	at = (uint32_t)rng_below(&h->world->host_rng, apps->late_count);
+	late = &apps->late[at];
+	if (late->epoch == h->epoch.n)
+		return;
+	(void)!paxos_propose(h->paxos, sim_host_now(h), (struct bytes){late->bytes, late->size});
+	free(late->bytes);
+	*late = apps->late[--apps->late_count];
+}
+
 static uint32_t output_carry(struct host *h, const struct master_output *out,
 			     struct refusal **ret_refused)
 {
@@ -110,6 +155,7 @@ static uint32_t output_carry(struct host *h, const struct master_output *out,
 	for (uint32_t i = 0; i < out->proposal_count; i++) {
 		enum error error = sim_host_propose(h, &out->proposals[i]);
 
+		keep_for_later(h, &out->proposals[i]);
 		if (error == ERROR_OK)
 			continue;
 		refused = mem_realloc_array(refused, count + 1, sizeof(*refused));
@@ -243,6 +289,7 @@ void sim_front_step(struct host *h)
 		master_leader(h->front->master, &at, leader);
 		drain(h);
 	}
+	propose_late(h);
 	at = moment_of(h);
 	if (at.now_ns >= master_next_tick(h->front->master, &at)) {
 		master_tick(h->front->master, &at);

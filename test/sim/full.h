@@ -31,7 +31,7 @@
 #define APP_OPS_MAX 4
 #define APP_LOCKS SIM_LOCKS
 #define APP_COUNTERS SIM_COUNTERS
-#define APP_EPHEMERALS 2
+#define APP_EPHEMERALS 8
 #define APP_NODES (APP_LOCKS + APP_COUNTERS + APP_EPHEMERALS)
 #define APP_PATH_BYTES 24
 
@@ -69,6 +69,8 @@ void sim_pipe_close(struct world *w, uint32_t app, uint32_t life, uint64_t link,
 void sim_pipe_to_host(struct world *w, uint32_t app, uint32_t life, uint64_t link,
 		      const struct buffer *bytes);
 void sim_pipe_to_app(struct world *w, uint64_t pipe, const struct buffer *bytes);
+/* The app's network fails: its pipes break, which the hosts hear of. */
+void sim_pipes_app_cut_off(struct world *w, uint32_t app);
 /* A process is gone, and its pipes with it: apps hear of it, unless its machine went. */
 void sim_pipes_host_gone(struct host *h);
 void sim_pipes_release(struct world *w);
@@ -150,7 +152,8 @@ struct sim_app {
 	uint32_t life;
 	bool alive, paused, closing;
 	struct sim_clock clock;
-	struct session *session; /* owned; NULL between lives */
+	int64_t cut_off_until_ns; /* nothing of it arrives before */
+	struct session *session;  /* owned; NULL between lives */
 	char command[16];
 	uint64_t last_handle;
 	int64_t tick_at_ns; /* true time of the tick that is in the queue */
@@ -174,7 +177,17 @@ struct sim_storage {
 	uint64_t accepted, refused;
 };
 
+/* A timer's entry that a mastership proposed, on its way far longer than that lasted. */
+#define LATE_MAX 64
+struct sim_late {
+	uint64_t epoch;
+	uint8_t *bytes; /* owned */
+	size_t size;
+};
+
 struct sim_apps {
+	struct sim_late late[LATE_MAX];
+	uint32_t late_count;
 	struct sim_app apps[SIM_CLIENTS_MAX];
 	struct sim_pipes pipes;
 	uint64_t floor; /* the newest revision that anybody was told */

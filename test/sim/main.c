@@ -15,6 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef SIM_MUTANTS
+#include "planted.h"
+#endif
+
 #define UNTIL_DEFAULT_NS (60 * NS_PER_S)
 #define UNTIL_MIN_S 20
 #define UNTIL_MAX_S 3000
@@ -23,6 +27,8 @@
 
 struct arguments {
 	struct sim_options options;
+	int mutant;
+	const char *mutant_name; /* NULL: none is planted */
 	uint64_t first, last;
 };
 
@@ -36,12 +42,20 @@ struct tally {
 
 /* What an assertion inside the libraries must still be able to say. */
 static char replay_command[256];
+static char mutant_text[256];
+static bool mutant_hunted;
 
 static void on_abort(int signal_number)
 {
 	const char *text = "aborted; replay: ";
 
 	(void)signal_number;
+	if (mutant_hunted) {
+		/* A bug that was planted, caught by the code's own assertions. */
+		if (write(STDOUT_FILENO, mutant_text, strlen(mutant_text)) < 0)
+			_exit(1);
+		_exit(0);
+	}
 	if (write(STDOUT_FILENO, text, strlen(text)) < 0 ||
 	    write(STDOUT_FILENO, replay_command, strlen(replay_command)) < 0 ||
 	    write(STDOUT_FILENO, "\n", 1) < 0)
@@ -54,8 +68,8 @@ static void replay_prepare(const struct arguments *a, uint64_t seed)
 	const struct sim_options *o = &a->options;
 	char mutant[24] = "";
 
-	if (o->mutant != MUTANT_NONE)
-		snprintf(mutant, sizeof(mutant), " --mutant %d", (int)o->mutant);
+	if (a->mutant_name != NULL)
+		snprintf(mutant, sizeof(mutant), " --mutant %d", a->mutant);
 	snprintf(replay_command, sizeof(replay_command),
 		 "sim --seed %" PRIu64 " --profile %s --until %ds --replicas %u --clients %u%s",
 		 seed, o->profile->name, (int)(o->until_ns / NS_PER_S), o->replicas, o->clients,
@@ -148,7 +162,30 @@ static int usage(void)
 		"          of the cell alone: bare calm liar busy wild\n");
 	for (int i = 1; i < MUTANT_COUNT; i++)
 		fprintf(stderr, "mutant %d: %s\n", i, sim_mutant_name((enum sim_mutant)i));
+#ifdef SIM_MUTANTS
+	for (const struct mutant *m = mutants_planted; m->number != 0; m++)
+		fprintf(stderr, "mutant %d: %s: %s\n", m->number, m->file, m->what);
+#endif
 	return 2;
+}
+
+/* What the host itself does wrong, or else the code that it hosts. */
+static const char *mutant_plant(struct arguments *a, uint64_t number)
+{
+	a->mutant = (int)number;
+	if (number > 0 && number < MUTANT_COUNT) {
+		a->options.mutant = (enum sim_mutant)number;
+		return sim_mutant_name(a->options.mutant);
+	}
+#ifdef SIM_MUTANTS
+	for (const struct mutant *m = mutants_planted; m->number != 0; m++) {
+		if ((uint64_t)m->number != number)
+			continue;
+		mutant_planted = m->number;
+		return m->what;
+	}
+#endif
+	return NULL;
 }
 
 static bool number_parse(const char *text, uint64_t high, uint64_t *ret_n, const char **ret_end)
@@ -198,10 +235,10 @@ static bool option_parse(struct arguments *a, int option, const char *text)
 		o->until_ns = (int64_t)n * NS_PER_S;
 		return *end == '\0' || strcmp(end, "s") == 0;
 	case 'm':
-		if (!number_parse(text, MUTANT_COUNT - 1, &n, &end))
+		if (!number_parse(text, 999, &n, &end))
 			return false;
-		o->mutant = (enum sim_mutant)n;
-		return *end == '\0';
+		a->mutant_name = mutant_plant(a, n);
+		return *end == '\0' && a->mutant_name != NULL;
 	case 'r':
 		if (!number_parse(text, MEMBERS_MAX, &n, &end) || n < 2)
 			return false;
@@ -267,9 +304,15 @@ int main(int argc, char **argv)
 		return usage();
 	if (a.options.clients == 0)
 		a.options.clients = a.options.profile->full ? APPS_DEFAULT : CLIENTS_DEFAULT;
-	mutant = a.options.mutant != MUTANT_NONE;
+	mutant = a.mutant_name != NULL;
 	signal(SIGABRT, on_abort);
+	signal(SIGSEGV, on_abort);
+	mutant_hunted = mutant;
 	for (uint64_t seed = a.first; seed <= a.last; seed++) {
+		if (mutant)
+			snprintf(mutant_text, sizeof(mutant_text),
+				 "mutant %d (%s): caught by an assertion after %" PRIu64 " seeds\n",
+				 a.mutant, a.mutant_name, seed - a.first + 1);
 		run_seed(&a, seed, &t);
 		if (mutant && t.failed > 0)
 			break;
@@ -278,9 +321,8 @@ int main(int argc, char **argv)
 	apps_print(&t);
 	rate_print(&t);
 	if (mutant)
-		printf("mutant %d (%s): %s after %" PRIu64 " seeds\n", (int)a.options.mutant,
-		       sim_mutant_name(a.options.mutant), t.failed > 0 ? "caught" : "survived",
-		       t.passed + t.failed);
+		printf("mutant %d (%s): %s after %" PRIu64 " seeds\n", a.mutant, a.mutant_name,
+		       t.failed > 0 ? "caught" : "survived", t.passed + t.failed);
 	else if (a.first == a.last)
 		printf("%016" PRIx64 "\n", t.hash);
 	else

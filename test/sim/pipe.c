@@ -126,6 +126,24 @@ static int64_t in_order(struct world *w, int64_t *last_ns)
 	return at_ns;
 }
 
+/* Not before the app's network is there again. */
+static int64_t when_connected(const struct world *w, uint32_t app, int64_t at_ns)
+{
+	int64_t until_ns = w->apps->apps[app].cut_off_until_ns;
+
+	return at_ns < until_ns ? until_ns : at_ns;
+}
+
+void sim_pipes_app_cut_off(struct world *w, uint32_t app)
+{
+	struct sim_pipe *p, *next;
+
+	HASH_ITER(hh, pipes(w)->table, p, next) {
+		if (p->app == app)
+			pipe_break(w, p);
+	}
+}
+
 static bool breaks(struct world *w)
 {
 	return !w->calm && w->options->profile->loss_ppm > 0 && rng_chance(&w->net_rng, BREAK_PPM);
@@ -143,6 +161,7 @@ void sim_pipe_to_host(struct world *w, uint32_t app, uint32_t life, uint64_t lin
 	packet->pipe = p->id;
 	packet->app = app;
 	packet->life = life;
+	p->to_host_at_ns = when_connected(w, app, p->to_host_at_ns);
 	sim_push(w, &(struct sim_event){.at_ns = in_order(w, &p->to_host_at_ns),
 					.kind = EVENT_PACKET_TO_HOST,
 					.target = p->host,
@@ -162,6 +181,7 @@ void sim_pipe_to_app(struct world *w, uint64_t pipe, const struct buffer *bytes)
 	packet->pipe = p->link;
 	packet->app = p->app;
 	packet->life = p->life;
+	p->to_app_at_ns = when_connected(w, p->app, p->to_app_at_ns);
 	sim_push(w, &(struct sim_event){.at_ns = in_order(w, &p->to_app_at_ns),
 					.kind = EVENT_PACKET_TO_APP,
 					.target = p->app,
@@ -220,7 +240,7 @@ void sim_ask(struct world *w, uint32_t app, uint32_t life, uint64_t question, ui
 	packet->question = question;
 	packet->app = app;
 	packet->life = life;
-	sim_push(w, &(struct sim_event){.at_ns = sim_net_arrival(w),
+	sim_push(w, &(struct sim_event){.at_ns = when_connected(w, app, sim_net_arrival(w)),
 					.kind = EVENT_PACKET_TO_HOST,
 					.target = host,
 					.payload = packet});

@@ -149,10 +149,10 @@ static void world_init(struct world *w, const struct sim_options *options, uint6
 							      1000 * NS_PER_S);
 		sim_fault_clock(w, &w->hosts[i]);
 	}
-	for (uint32_t i = 0; i < options->replicas; i++)
-		sim_host_start(&w->hosts[i]);
 	if (options->profile->full)
 		sim_apps_start(w);
+	for (uint32_t i = 0; i < options->replicas; i++)
+		sim_host_start(&w->hosts[i]);
 	for (uint32_t i = 0; i < options->clients && !options->profile->full; i++)
 		sim_client_init(w, i);
 }
