@@ -148,13 +148,14 @@ class Places:
         self.of_ticket = {}
         for claim in sorted(history.claims, key=lambda c: c.asked):
             self.claims[claim.session, claim.lock].append(claim)
+        self.asked = {key: [c.asked for c in claims] for key, claims in self.claims.items()}
         for sample in samples:
             self.take(sample)
 
     def candidate(self, session, sample):
         """The only claim that the listing can mean, or None."""
         claims = self.claims.get((session, sample.lock), [])
-        at = bisect.bisect_left([c.asked for c in claims], sample.ended)
+        at = bisect.bisect_left(self.asked.get((session, sample.lock), []), sample.ended)
         found = []
         for claim in reversed(claims[:at]):
             end = claim.got or claim.over or FOREVER
