@@ -264,6 +264,10 @@ static enum chubby_code connect_begin(const struct chubby_options *options, bool
 
 	if (code != CHUBBY_OK)
 		return code;
+	if (transport_forked())
+		return error_report(ret_error, CHUBBY_INTERNAL,
+				    "the process that forked this one had a connection open then, "
+				    "which leaves gRPC unusable here: fork before, or exec after");
 	if (!path_cell_name_valid(bytes_of_text(cell_name(&o))))
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "\"%s\" is no name of a cell: want a-z, 0-9, '-', '.', '_'",

@@ -90,6 +90,7 @@ struct chubby {
 	sem_t connected;      /* posted once: safe, or refused */
 	bool connect_is_news; /* nobody waits: callbacks tell of it */
 	bool connect_told;
+	bool jeopardy_told;
 	/* Why it was refused; what calls say when nothing is taken any more. */
 	enum error connect_error;
 	char connect_message[CALL_MESSAGE_BYTES];

@@ -91,11 +91,19 @@ static void news(struct chubby *cell, const struct session_action *a)
 {
 	switch (a->state) {
 	case SESSION_SAFE:
-		if (cell->connect_told || cell->connect_is_news)
+		if (cell->jeopardy_told || (!cell->connect_told && cell->connect_is_news))
 			callbacks_push(&cell->callbacks, CHUBBY_SESSION_SAFE, CHUBBY_OK);
+		cell->jeopardy_told = false;
 		connect_tell(cell, ERROR_OK, BYTES_NONE);
 		break;
+	case SESSION_RESTING:
+		/* The cell answered, and nothing was lost. */
+		if (cell->jeopardy_told)
+			callbacks_push(&cell->callbacks, CHUBBY_SESSION_SAFE, CHUBBY_OK);
+		cell->jeopardy_told = false;
+		break;
 	case SESSION_JEOPARDY:
+		cell->jeopardy_told = true;
 		callbacks_push(&cell->callbacks, CHUBBY_SESSION_JEOPARDY, CHUBBY_OK);
 		break;
 	case SESSION_EXPIRED:

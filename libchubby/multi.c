@@ -15,6 +15,7 @@
 #define MULTI_ARENA_MAX_BYTES ((size_t)4 << 20)
 
 _Static_assert(CHUBBY_MULTI_MAX_OPS == WIRE_MULTI_MAX, "the protocol's limit");
+_Static_assert(CHUBBY_OP_ACQUIRE == WIRE_MULTI_ACQUIRE, "the protocol's number");
 
 /* What names the node, and what else an operation takes. */
 enum takes {

@@ -10,9 +10,10 @@
 struct multi {
 	struct request request; /* points into the arena */
 	struct arena arena;
-	char *guard;                    /* owned; of the handles that have one set, NULL: none */
-	struct chubby_handle **handles; /* as many as operations, NULL where there is none or it was
-					 * closed meanwhile; they are borrowed until multi_taken() */
+	char *guard; /* owned; of the handles that have one set, NULL: none */
+	/* As many as operations, NULL where there is none or it was closed meanwhile; they are
+	 * borrowed until multi_taken(). */
+	struct chubby_handle **handles;
 };
 
 /* Judges the operations and copies them. On success multi_release() must follow; on failure there

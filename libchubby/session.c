@@ -10,11 +10,17 @@
 
 /* From each state (row) to each state (column). */
 static const bool moves_allowed[SESSION_STATE_END][SESSION_STATE_END] = {
-	[SESSION_CONNECTING] = {[SESSION_SAFE] = true, [SESSION_CLOSED] = true},
-	[SESSION_SAFE] =
-		{[SESSION_JEOPARDY] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
-	[SESSION_JEOPARDY] =
-		{[SESSION_SAFE] = true, [SESSION_EXPIRED] = true, [SESSION_CLOSED] = true},
+	[SESSION_CONNECTING] =
+		{[SESSION_SAFE] = true, [SESSION_RESTING] = true, [SESSION_CLOSED] = true},
+	[SESSION_SAFE] = {[SESSION_JEOPARDY] = true,
+			  [SESSION_RESTING] = true,
+			  [SESSION_EXPIRED] = true,
+			  [SESSION_CLOSED] = true},
+	[SESSION_JEOPARDY] = {[SESSION_SAFE] = true,
+			      [SESSION_RESTING] = true,
+			      [SESSION_EXPIRED] = true,
+			      [SESSION_CLOSED] = true},
+	[SESSION_RESTING] = {[SESSION_CONNECTING] = true, [SESSION_CLOSED] = true},
 	[SESSION_EXPIRED] = {[SESSION_CLOSED] = true},
 };
 
@@ -24,6 +30,7 @@ void session_move(struct session *s, enum session_state to, enum error reason)
 
 	CHECK(moves_allowed[s->state][to]);
 	s->state = to;
+	s->connected = s->connected || to == SESSION_SAFE;
 	if (to == SESSION_EXPIRED || (to == SESSION_CLOSED && s->reason == ERROR_OK))
 		s->reason = reason;
 	a = action_add(s, SESSION_NEWS);
@@ -98,6 +105,7 @@ void session_free(struct session *s)
 	session_actions_done(s);
 	HASH_ITER(hh, s->calls, c, next) {
 		HASH_DEL(s->calls, c);
+		multi_forget(c);
 		free(c);
 	}
 	free(s->gone);
@@ -118,8 +126,12 @@ static void remember_reason(struct session *s, struct bytes text)
 void session_expire(struct session *s, enum error reason, struct bytes text)
 {
 	if (s->state == SESSION_CONNECTING || s->state == SESSION_EXPIRED ||
-	    s->state == SESSION_CLOSED)
+	    s->state == SESSION_CLOSED || s->state == SESSION_RESTING)
 		return;
+	if (reason == ERROR_SESSION_EXPIRED && session_has_nothing(s)) {
+		rest_begin(s);
+		return;
+	}
 	remember_reason(s, text);
 	s->reason = reason;
 	link_drop(s);
@@ -133,11 +145,14 @@ void session_expire(struct session *s, enum error reason, struct bytes text)
 void session_refuse(struct session *s, const struct reply *r)
 {
 	CHECK(s->state == SESSION_CONNECTING);
-	remember_reason(s, r->message);
 	link_drop(s);
 	find_end(s);
-	session_move(s, SESSION_CLOSED, r->error);
-	calls_fail_all(s, true);
+	remember_reason(s, r->message);
+	s->reason = r->error;
+	session_move(s, s->connected ? SESSION_RESTING : SESSION_CLOSED, r->error);
+	calls_fail_all(s, false);
+	if (s->connected)
+		s->reason = ERROR_OK; /* the next call tries again */
 }
 
 void session_close_finish(struct session *s)
@@ -311,6 +326,9 @@ const char *session_invariants(const struct session *s)
 
 	if ((s->state == SESSION_EXPIRED || s->state == SESSION_CLOSED) && s->calls != NULL)
 		return "S1: a call outlives the session";
+	if (s->state == SESSION_RESTING &&
+	    (s->calls != NULL || s->handles > 0 || s->id.n != 0 || s->link_state != LINK_NONE))
+		return "S5: a session rests that has something";
 	for (const struct call *c = s->calls; c != NULL; c = c->hh.next) {
 		if (c->request.number == 0 || c->state > CALL_SENT)
 			continue;

@@ -14,6 +14,9 @@
  *                   ▼                  ▼  ▼
  *                 CLOSED ◄─────────────┴──┘
  *
+ * Told by the cell that it is over, a session that has no handle is RESTING instead: the next call
+ * makes it CONNECTING again. From there it comes back to rest when nobody is found in time.
+ *
  * Vocabulary
  *   server    an address of the cell, by its index; more are learnt from answers
  *   question  one FindMaster to one server; a replica without a master holds it
@@ -30,6 +33,7 @@
  *   S2  numbers in flight lie within the window; each belongs to one call
  *   S3  the lease never moves back
  *   S4  SAFE implies that the lease ran at the last input
+ *   S5  a session rests without handles, calls, link and identity
  */
 #ifndef CHUBBY_SESSION_H
 #define CHUBBY_SESSION_H
@@ -53,6 +57,7 @@ enum session_state {
 	SESSION_CONNECTING,
 	SESSION_SAFE,
 	SESSION_JEOPARDY,
+	SESSION_RESTING,
 	SESSION_EXPIRED,
 	SESSION_CLOSED,
 	SESSION_STATE_END,
@@ -65,7 +70,7 @@ struct session_config {
 	uint32_t pid;
 	int64_t lease_ns; /* 0: the cell's default */
 	int64_t grace_ns;
-	int64_t connect_ns; /* longest time in CONNECTING */
+	int64_t connect_ns; /* longest time in CONNECTING at first; later it is the grace period */
 	int32_t drift_ppm;
 	uint64_t seed;              /* of the jitter */
 	uint32_t server_count;      /* 1..SESSION_SERVERS_MAX */
@@ -103,6 +108,7 @@ struct session *session_new(const struct session_config *config, int64_t now_ns)
 void session_free(struct session *s);
 
 struct session_request {
+	/* OPEN gives a handle to the application; it gives it back with one CLOSE. */
 	/* What it points to (paths, contents) is borrowed until the call is done; the handle token
 	 * is copied. Header fields are filled in here. */
 	const struct request *request;

@@ -75,6 +75,7 @@ void call_free(struct session *s, struct call *c)
 	list_remove(list_of(s, c), c);
 	HASH_DEL(s->calls, c);
 	s->undoing -= c->undoes ? 1 : 0;
+	multi_forget(c);
 	s->gone = mem_realloc_array(s->gone, s->gone_count + 1, sizeof(struct call *));
 	s->gone[s->gone_count++] = c;
 }
@@ -131,10 +132,10 @@ enum error call_fate(const struct session *s, const struct call *c)
 	if (c->request.kind == MESSAGE_CLOSE)
 		return ERROR_OK; /* Close never fails; the session's end closes all */
 	if (c->request.kind == MESSAGE_ACQUIRE && s->state == SESSION_EXPIRED)
-		return ERROR_SESSION_EXPIRED; /* whatever it got is gone with the session */
+		return s->reason; /* whatever it got is gone with the session */
 	if (request_is_numbered(&c->request) && c->sent_count > 0)
 		return ERROR_OUTCOME_UNKNOWN;
-	return s->reason == ERROR_SESSION_EXPIRED ? ERROR_SESSION_EXPIRED : ERROR_UNAVAILABLE;
+	return s->reason != ERROR_OK ? s->reason : ERROR_UNAVAILABLE;
 }
 
 /* `closing`: the application itself ends the session. */
@@ -146,82 +147,8 @@ void calls_fail_all(struct session *s, bool closing)
 
 		if (closing && e != ERROR_OK)
 			e = ERROR_CANCELLED;
-		call_fail(s, c, e, NULL);
+		call_fail(s, c, e, e == s->reason ? s->reason_text : NULL);
 	}
-}
-
-/* ---- undoing -------------------------------------------------------------------------------- */
-
-void call_undoes(struct session *s, struct call *c)
-{
-	s->undoing += c->undoes ? 0 : 1;
-	c->undoes = true;
-}
-
-struct call *call_follow_up(struct session *s, struct bytes handle, uint64_t handle_number,
-			    enum message_kind kind)
-{
-	struct request r = {.kind = kind, .handle = handle};
-	struct call *c = call_new(s, &r, handle_number);
-
-	call_undoes(s, c);
-	return c;
-}
-
-void call_abandon(struct session *s, struct call *c, enum error e, const char *text)
-{
-	struct reply r = {.kind = c->request.kind, .error = e, .message = bytes_of_text(text)};
-
-	if (c->request.kind == MESSAGE_ACQUIRE) {
-		acquire_abandon(s, c, e, text);
-	} else if (c->request.kind == MESSAGE_OPEN && c->state == CALL_SENT) {
-		/* A handle that nobody knows of would keep its node, and the session, for ever. */
-		caller_told(s, c, &r);
-		c->abandoned = true;
-		c->deadline_ns = TIME_NEVER;
-	} else {
-		call_fail(s, c, e, text);
-	}
-}
-
-/* Only on this link can the answer come: the path to ask with again was its caller's. */
-static bool open_is_abandoned(const struct call *c)
-{
-	return c->abandoned && c->request.kind == MESSAGE_OPEN;
-}
-
-static void open_answered(struct session *s, struct call *c, const struct reply *r)
-{
-	if (c->abandoned && r->error == ERROR_OK && r->open.handle.size <= WIRE_HANDLE_MAX_BYTES)
-		(void)call_follow_up(s, r->open.handle, c->request.open.handle_number.n,
-				     MESSAGE_CLOSE);
-	call_complete(s, c, r);
-}
-
-/* Whether the request is about the lock of the handle of `o`. */
-static bool same_handle(const struct call *c, const struct call *o)
-{
-	if (c->request.kind == MESSAGE_ACQUIRE || c->request.kind == MESSAGE_RELEASE)
-		return c->handle_number != 0 && c->handle_number == o->handle_number;
-	for (uint32_t i = 0; i < c->request.multi.count; i++) {
-		if (bytes_equal(c->request.multi.ops[i].handle, o->request.handle))
-			return true;
-	}
-	return false;
-}
-
-/* Its handle's lock may be about to be given back by what was sent before. */
-static bool waits_for_undo(const struct session *s, const struct call *c)
-{
-	if (s->undoing == 0 || c->undoes ||
-	    (c->request.kind != MESSAGE_ACQUIRE && c->request.kind != MESSAGE_RELEASE &&
-	     c->request.kind != MESSAGE_MULTI))
-		return false;
-	for (const struct call *o = s->calls; o != NULL; o = o->hh.next) {
-		if (o->undoes && same_handle(c, o))
-			return true;
-	}
-	return false;
 }
 
 /* ---- from the application ------------------------------------------------------------------- */
@@ -237,13 +164,16 @@ uint64_t session_call(struct session *s, int64_t now_ns, const struct session_re
 	c->context = r->context;
 	c->caller_waits = true;
 	c->deadline_ns = r->deadline_ns;
+	if (r->request->kind == MESSAGE_CLOSE && s->handles > 0)
+		s->handles--;
 	if (s->state == SESSION_EXPIRED || s->state == SESSION_CLOSED || s->closing) {
-		enum error e = s->state == SESSION_EXPIRED ? ERROR_SESSION_EXPIRED
-							   : ERROR_CANCELLED;
+		enum error e = s->closing ? ERROR_CANCELLED : s->reason;
 
-		call_fail(s, c, c->request.kind == MESSAGE_CLOSE ? ERROR_OK : e, NULL);
+		call_fail(s, c, c->request.kind == MESSAGE_CLOSE ? ERROR_OK : e, s->reason_text);
 		return id;
 	}
+	if (s->state == SESSION_RESTING)
+		rest_end(s);
 	calls_pump(s);
 	return id;
 }
@@ -332,7 +262,7 @@ void calls_requeue(struct session *s)
 
 	for (c = s->sent.head; c != NULL; c = next) {
 		next = c->next;
-		if (open_is_abandoned(c))
+		if (undo_ends_with_link(c))
 			call_free(s, c);
 	}
 	s->queue = s->sent;
@@ -352,7 +282,7 @@ void calls_requeue(struct session *s)
 
 static void call_again(struct session *s, struct call *c, int64_t not_before_ns)
 {
-	if (open_is_abandoned(c)) {
+	if (undo_ends_with_link(c)) {
 		call_free(s, c); /* it took no effect */
 		return;
 	}
@@ -383,8 +313,11 @@ void call_answered(struct session *s, struct call *c, const struct reply *r)
 	case ERROR_SESSION_EXPIRED:
 		if (c->request.kind == MESSAGE_CHECK_SEQUENCER)
 			break;
-		if (c->sent_count == 1)
-			call_complete(s, c, r); /* refused: this one took no effect */
+		/* Refused at the first attempt: this one took no effect. */
+		if (c->sent_count == 1 && session_has_nothing(s))
+			c->sent_count = 0;
+		else if (c->sent_count == 1)
+			call_complete(s, c, r);
 		session_expire(s, ERROR_SESSION_EXPIRED, r->message);
 		return;
 	default:
@@ -396,6 +329,8 @@ void call_answered(struct session *s, struct call *c, const struct reply *r)
 		cancel_answered(s, c, r);
 	else if (c->request.kind == MESSAGE_OPEN)
 		open_answered(s, c, r);
+	else if (c->request.kind == MESSAGE_MULTI)
+		multi_answered(s, c, r);
 	else
 		call_complete(s, c, r);
 }

@@ -71,6 +71,7 @@ struct session {
 	int64_t grace_until_ns;
 	int64_t close_at_ns;
 	bool closing;
+	bool connected; /* once, at least */
 	uint64_t end_call_id;
 	struct rng rng;
 
@@ -92,6 +93,7 @@ struct session {
 	uint64_t next_number;
 	struct call *calls; /* owned; by id */
 	struct call_list queue, sent, waiting;
+	uint64_t handles;   /* that the application has open */
 	uint32_t undoing;   /* calls that undo */
 	struct call **gone; /* owned; freed when the actions are done */
 	uint32_t gone_count;
@@ -152,6 +154,22 @@ void call_undoes(struct session *s, struct call *c);
 /* An internal call on a handle, without a caller, that undoes what another did. */
 struct call *call_follow_up(struct session *s, struct bytes handle, uint64_t handle_number,
 			    enum message_kind kind);
+/* Not yet: what was begun on its handle's lock is being undone. */
+bool waits_for_undo(const struct session *s, const struct call *c);
+/* Its caller is gone, and it cannot be sent again. */
+bool undo_ends_with_link(const struct call *c);
+void open_answered(struct session *s, struct call *c, const struct reply *r);
+void multi_answered(struct session *s, struct call *c, const struct reply *r);
+/* Before the call is freed. */
+void multi_forget(struct call *c);
+
+/* ---- session_rest.c ---- */
+/* Neither a handle nor a call on one. */
+bool session_has_nothing(const struct session *s);
+void rest_begin(struct session *s);
+void rest_end(struct session *s);
+
+/* ---- session_call.c, again ---- */
 bool request_is_numbered(const struct request *r);
 /* What the caller is told when the call's fate will not be known. */
 enum error call_fate(const struct session *s, const struct call *c);

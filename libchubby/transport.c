@@ -68,7 +68,7 @@ struct transport *transport_new(void)
 {
 	struct transport *t = mem_zalloc(sizeof(*t));
 
-	grpc_init();
+	transport_begin();
 	t->queue = grpc_completion_queue_create_for_next(NULL);
 	/* An empty batch on a call that goes nowhere comes back at once and wakes the queue. */
 	t->lame = grpc_lame_client_channel_create("post", GRPC_STATUS_UNAVAILABLE, "post");
@@ -409,6 +409,6 @@ void transport_free(struct transport *t)
 		       .type != GRPC_QUEUE_SHUTDOWN)
 		continue;
 	grpc_completion_queue_destroy(t->queue);
-	grpc_shutdown();
+	transport_end();
 	free(t);
 }

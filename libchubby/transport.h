@@ -37,6 +37,10 @@ struct transport_event {
 	struct arena arena; /* passes to the caller, who releases it */
 };
 
+/* True in a child of a process that used gRPC when it forked: its threads did not come along, and
+ * what they held is held for ever. Nothing else here may be called then. */
+bool transport_forked(void);
+
 struct transport *transport_new(void);
 /* Cancels and drains everything. */
 void transport_free(struct transport *t);

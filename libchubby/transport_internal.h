@@ -8,6 +8,9 @@
 
 #include <grpc/grpc.h>
 
+/* grpc_init() and grpc_shutdown(), counted for transport_forked(). */
+void transport_begin(void);
+void transport_end(void);
 grpc_channel *transport_channel_create(const char *address);
 gpr_timespec transport_deadline(int64_t after_ns);
 /* The caller destroys the result; NULL if the buffer was not filled. */

@@ -7,13 +7,38 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "wire/codec.h"
 
 #define DETAILS_KEY "grpc-status-details-bin"
 #define RECEIVE_MAX_BYTES ((int)WIRE_MESSAGE_MAX_BYTES * 2)
+
+/* gRPC's own state is one for the process, and so is what is known of it: how many use it, and in
+ * which process. */
+static atomic_int users;
+static atomic_int users_pid;
+
+void transport_begin(void)
+{
+	atomic_store(&users_pid, (int)getpid());
+	atomic_fetch_add(&users, 1);
+	grpc_init();
+}
+
+void transport_end(void)
+{
+	grpc_shutdown();
+	atomic_fetch_sub(&users, 1);
+}
+
+bool transport_forked(void)
+{
+	return atomic_load(&users) > 0 && atomic_load(&users_pid) != (int)getpid();
+}
 
 static grpc_arg integer_arg(const char *key, int value)
 {
@@ -187,7 +212,7 @@ struct transport_channel *transport_channel_new(const char *address)
 {
 	struct transport_channel *c = mem_zalloc(sizeof(*c));
 
-	grpc_init();
+	transport_begin();
 	c->channel = transport_channel_create(address);
 	return c;
 }
@@ -197,7 +222,7 @@ void transport_channel_free(struct transport_channel *c)
 	if (c == NULL)
 		return;
 	grpc_channel_destroy(c->channel);
-	grpc_shutdown();
+	transport_end();
 	free(c);
 }
 

@@ -22,6 +22,7 @@
 #define WIRE_READ_DIR_LIMIT 512
 #define WIRE_EVENTS_MAX 64
 #define WIRE_MULTI_MAX 64
+#define WIRE_MULTI_ACQUIRE 9u /* chubby.v1.MultiOp.Kind */
 #define WIRE_ADDRESS_MAX_BYTES 256
 #define WIRE_INVALIDATIONS_MAX 1024 /* in one KeepAlive answer; acknowledgements: four times that */
 #define WIRE_PATH_MAX_BYTES 2048 /* beyond, a path is TOO_LARGE; up to there wire/path.h judges */

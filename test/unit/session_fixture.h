@@ -205,4 +205,41 @@ static inline void call(struct client *c, enum message_kind kind, int64_t deadli
 	look(c);
 }
 
+static inline uint64_t call_open(struct client *c, enum wire_create create, int64_t deadline_ns,
+				 void *context)
+{
+	struct request r = {.kind = MESSAGE_OPEN};
+	struct session_request q = {
+		.request = &r,
+		.deadline_ns = deadline_ns,
+		.context = context,
+	};
+	uint64_t id;
+
+	r.open.path = bytes_of_text("/ls/local/a");
+	r.open.create = create;
+	id = session_call(c->s, c->now, &q);
+	look(c);
+	return id;
+}
+
+static inline void answer_open(struct client *c, uint64_t link, uint64_t call_id)
+{
+	static const uint8_t token[4] = {1, 2, 3, 4};
+	struct reply r = {.kind = MESSAGE_OPEN};
+
+	r.open.handle = (struct bytes){token, sizeof(token)};
+	message(c, link, call_id, &r);
+}
+
+/* The application has a handle open. */
+static inline void opened(struct client *c, uint64_t link)
+{
+	int context;
+
+	call_open(c, WIRE_CREATE_NEVER, TIME_NEVER, &context);
+	answer_open(c, link, sent(c, MESSAGE_OPEN)->call_id);
+	assert_int_equal(done(c, &context)->reply.error, ERROR_OK);
+}
+
 #endif

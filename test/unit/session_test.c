@@ -252,7 +252,7 @@ static void jeopardy_then_safe(void **state)
 }
 
 /* When grace ends: OUTCOME_UNKNOWN for a mutation that was sent, UNAVAILABLE for a read,
- * SESSION_EXPIRED for an acquire and for whatever is begun later, OK for Close. */
+ * also for an acquire, and for whatever is begun later; OK for Close. */
 static void fates_when_grace_ends(void **state)
 {
 	struct client c;
@@ -269,25 +269,30 @@ static void fates_when_grace_ends(void **state)
 	assert_int_equal(find(&c, SESSION_NEWS)->reason, ERROR_UNAVAILABLE);
 	assert_int_equal(done(&c, &write)->reply.error, ERROR_OUTCOME_UNKNOWN);
 	assert_int_equal(done(&c, &read)->reply.error, ERROR_UNAVAILABLE);
-	assert_int_equal(done(&c, &lock)->reply.error, ERROR_SESSION_EXPIRED);
+	assert_int_equal(done(&c, &lock)->reply.error, ERROR_UNAVAILABLE);
 	call(&c, MESSAGE_GET_STAT, TIME_NEVER, &later);
-	assert_int_equal(done(&c, &later)->reply.error, ERROR_SESSION_EXPIRED);
+	assert_int_equal(done(&c, &later)->reply.error, ERROR_UNAVAILABLE);
 	call(&c, MESSAGE_CLOSE, TIME_NEVER, &closing);
 	assert_int_equal(done(&c, &closing)->reply.error, ERROR_OK);
 	end(&c);
 }
 
-/* The cell says that the session is over: expired at once, the reason is the cell's. */
+/* The cell says that the session is over: expired at once, the reason is the cell's, also for
+ * calls that are begun later. */
 static void told_that_it_expired(void **state)
 {
 	struct client c;
 	struct connected l;
+	int later;
 
 	begin(&c);
 	l = connect(&c);
+	opened(&c, l.link);
 	refuse(&c, l.link, l.keepalive, MESSAGE_KEEP_ALIVE, ERROR_SESSION_EXPIRED);
 	assert_int_equal(session_state(c.s), SESSION_EXPIRED);
 	assert_int_equal(find(&c, SESSION_NEWS)->reason, ERROR_SESSION_EXPIRED);
+	call(&c, MESSAGE_GET_STAT, TIME_NEVER, &later);
+	assert_int_equal(done(&c, &later)->reply.error, ERROR_SESSION_EXPIRED);
 	end(&c);
 }
 
