@@ -16,11 +16,6 @@ uint32_t sim_node_index(uint32_t node)
 						 : node - APP_LOCKS - APP_COUNTERS;
 }
 
-static bool winding_down(const struct world *w)
-{
-	return w->now_ns > w->options->until_ns - 9 * NS_PER_S;
-}
-
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static struct app_op *op_new(struct sim_app *a, uint32_t node, enum app_verb verb,
@@ -140,7 +135,7 @@ static struct app_op *choose_lock(struct world *w, struct sim_app *a, uint32_t n
 	struct rng *rng = &w->client_rng;
 	struct app_handle *h = &a->handles[node];
 
-	if (winding_down(w))
+	if (sim_winding_down(w))
 		return ask_close(a, node);
 	if (h->held) {
 		uint64_t draw = rng_below(rng, 10);
@@ -194,7 +189,7 @@ struct app_op *sim_app_choose(struct world *w, struct sim_app *a)
 	uint32_t node;
 	struct app_handle *h;
 
-	if (winding_down(w)) {
+	if (sim_winding_down(w)) {
 		/* What is open is closed, the locks first. */
 		for (node = 0; node < APP_NODES; node++)
 			if (a->handles[node].state == APP_OPEN && !a->handles[node].busy)

@@ -1,6 +1,6 @@
 /*
  * The whole stack in the simulator: daemon/master on every host (front.c), libchubby's session core
- * in every client (app.c, app_calls.c), envelopes in bytes between them (pipe.c).
+ * in every client (app.c, app_life.c, app_calls.c), envelopes in bytes between them (pipe.c).
  *
  * Vocabulary
  *   front    what stands before a host's cell: its master, and the calls that it owes an answer
@@ -200,6 +200,14 @@ void sim_apps_release(struct world *w);
 void sim_apps_calm(struct world *w);
 void sim_app_event(struct world *w, struct sim_event *e);
 int64_t sim_app_now(const struct world *w, const struct sim_app *a);
+/* Does what the session decided, after each call into it. */
+void sim_app_carry_out(struct world *w, struct sim_app *a);
+void sim_app_backlog_drop(struct sim_app *a);
+/* app_life.c */
+void sim_app_begin(struct world *w, struct sim_app *a);
+void sim_app_act(struct world *w, struct sim_app *a);
+/* Near the end apps close what they have, so that all who wait are served. */
+bool sim_winding_down(const struct world *w);
 /* By its own clock and lease: the session lives. */
 bool sim_app_leased(const struct world *w, const struct sim_app *a);
 
