@@ -14,6 +14,10 @@
  * the application is told. When the cell answers within the grace period the session is *safe*
  * again and nothing was lost; otherwise it has *expired*, and every lock with it.
  *
+ * The cell ends a session that has no handle and makes no call for a minute. It loses nothing, and
+ * nobody is told: it *rests*, not safe meanwhile and with chubby_session_id() 0, and the next call
+ * opens another one. A session that had a handle never comes back.
+ *
  * A lock is advice with an expiry: a process that stops for longer than its lease does not notice
  * that it lost the lock. Storage that must be safe takes the fencing token with every write and
  * refuses tokens smaller than the largest seen (see chubby_lock_token).
@@ -21,7 +25,8 @@
  * Threads: every function may be called from any thread, callbacks included, unless it says
  * otherwise. Callbacks run one at a time on one thread of the library.
  *
- * Fork: a child inherits nothing usable. Calls in a child return CHUBBY_INTERNAL; exec is fine.
+ * Fork: a child inherits nothing usable. Calls in a child return CHUBBY_INTERNAL, those without a
+ * result do nothing, and it cannot connect if its parent had a connection open; exec is fine.
  *
  * Errors: functions return enum chubby_code. `ret_error`, where there is one, may be NULL; on
  * failure it gets a sentence for a person. Outputs are untouched on failure.
@@ -116,7 +121,8 @@ enum chubby_session_event {
 };
 
 /* `reason` says why a session expired: SESSION_EXPIRED (told by the cell), UNAVAILABLE (nobody
- * answered within the grace period). */
+ * answered within the grace period). Calls return the same from then on; but what was sent before,
+ * and may have taken effect, is OUTCOME_UNKNOWN. */
 typedef void chubby_session_callback(void *context, enum chubby_session_event event,
 				     enum chubby_code reason);
 
@@ -208,7 +214,7 @@ CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_open(
 	struct chubby_handle **ret_handle, bool *ret_created, struct chubby_error *ret_error);
 
 /* Releases the handle's lock, if it holds one, and frees the handle. Never fails; NULL is allowed.
- * No other call may be using the handle. */
+ * No other thread may be in a call on the handle. */
 CHUBBY_API void chubby_close(struct chubby_handle *handle);
 
 /* Makes outstanding and later calls on the handle fail with CANCELLED, without freeing it. */
@@ -264,8 +270,8 @@ CHUBBY_API struct chubby_acquire_options chubby_acquire_options_default(void);
 
 /* Acquires the lock of the handle's node (open it with CHUBBY_WRITE). Waiters are served in the
  * order of their arrival, also across a change of master. BUSY (not waited), DEADLINE_EXCEEDED,
- * ALREADY_HELD, CANCELLED (poisoned), HANDLE_STALE (deleted), SESSION_EXPIRED. `options` may be
- * NULL. */
+ * ALREADY_HELD, CANCELLED (poisoned, or an operator ended the wait), HANDLE_STALE (deleted),
+ * SESSION_EXPIRED or UNAVAILABLE (the session is over). `options` may be NULL. */
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_acquire(
 	struct chubby_handle *handle, const struct chubby_acquire_options *options,
 	struct chubby_error *ret_error);
@@ -366,32 +372,37 @@ CHUBBY_API bool chubby_lock_is_held(const struct chubby_lock *lock);
 /* ---- without waiting ------------------------------------------------------------------------ */
 
 /*
- * Every call that waits has a form that does not: chubby_X_start() begins it, and chubby_X_finish()
+ * Every call that waits has a form that does not: chubby_X_start() begins it, chubby_X_finish()
  * takes its result, waiting if it must, and frees the call. In between the call may be asked,
- * waited for, or cancelled. `done` is told, on the library's callback thread, when finishing will
- * not wait; it may finish the call itself. What the arguments point to is copied by _start().
+ * waited for, or cancelled. `done` (may be NULL) is told, on the library's callback thread, when
+ * finishing will not wait; it may finish the call itself. A call that is finished before its
+ * callback was told is not told of any more; finishing waits while it is being told. What the
+ * arguments point to is copied by _start().
  *
  *   struct chubby_call *call;
  *   chubby_acquire_start(handle, NULL, on_acquired, context, &call, NULL);
  *   …
  *   if (chubby_acquire_finish(call, &error) == CHUBBY_OK) …
  *
- * _start() fails only on bad arguments and in a forked child; then there is no call and no
- * callback. Each call is finished once (or chubby_call_discard()ed); those that are left when the
- * connection goes end CANCELLED, are told, and are freed with it. To finish a call with the
- * function of another kind is INVALID_ARGUMENT, and the call lives on.
+ * _start() fails only on bad arguments, in a forked child, and, CANCELLED, once
+ * chubby_disconnect() has begun; then there is no call and no callback. Each call is finished once
+ * (or chubby_call_discard()ed); those that are left when the connection goes end CANCELLED, are
+ * told, and are freed with it. To finish a call with the function of another kind is
+ * INVALID_ARGUMENT, and the call lives on. A handle may be closed before its calls are finished:
+ * they end, and what they got is gone with it.
  */
 struct chubby_call;
 typedef void chubby_done_callback(void *context, struct chubby_call *call);
 
 CHUBBY_API bool chubby_call_is_done(const struct chubby_call *call);
-/* Waits at most `wait_ms` (-1: no limit); true if the call is done. Not from a callback. */
+/* Waits at most `wait_ms` (-1: no limit); true if the call is done. A callback that waits holds up
+ * all others. */
 CHUBBY_API bool chubby_call_wait(struct chubby_call *call, int64_t wait_ms);
 /* Ends the call with CANCELLED unless it is done before; a lock that it may get is given back. What
  * was sent may still take effect. It is finished as ever. */
 CHUBBY_API void chubby_call_cancel(struct chubby_call *call);
-/* Cancels, and frees; its callback is not told any more, once this returns (from the callback
- * itself it may be called). What it would have returned is released: a lock, a handle, contents.
+/* Cancels, and frees; once this returns its callback is not told any more (it may be called from
+ * the callback itself). What it would have returned is released: a lock, a handle, contents.
  * NULL is allowed. */
 CHUBBY_API void chubby_call_discard(struct chubby_call *call);
 
