@@ -157,8 +157,8 @@ static const struct command commands[] = {
 			"one a line, words quoted if need be: 'literally', or with escapes,\n"
 			"\"\\n \\t \\\" \\\\ \\xHH\". A line that begins with # is none.\n"
 			"CONTENTS of \"-\" on the command line is standard input. If one fails,\n"
-			"nothing is done; it is named, and the status is its own: 1 for a guard or a\n"
-			"conflict, 2 if a node is not found.\n",
+			"nothing is done; it is named, and the status is its own: 1 for a\n"
+			"guard or a conflict, 2 if a node is not found.\n",
 		.takes = TAKES_WORDS,
 		.least = 1,
 		.most = -1,

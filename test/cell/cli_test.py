@@ -72,7 +72,7 @@ def help_of_each(c):
 
 
 def lock_options(c):
-    """lock: --lease is what the cell grants; --shared shares; --try and --timeout give up with 75"""
+    """lock: --lease is granted, --shared shares, --try and --timeout give up with 75"""
     a = start(c, "lock", "--shared", "--lease", "3s", PATH, "--", "sleep", "60")
     b = start(c, "lock", "--shared", PATH, "--", "sleep", "60")
     try:
@@ -190,7 +190,7 @@ def session_end(c):
 
 
 def multi(c):
-    """multi: all or nothing, from arguments and from standard input; the one that failed is named"""
+    """multi: all or nothing, from arguments and from input; the one that failed is named"""
     c.chubby("put", "/ls/local/m", "1")
     r = json_of(c, "multi", "exists", "/ls/local/m", "absent", "/ls/local/n", "--", "write",
                 "/ls/local/m", "two words", "create", "/ls/local/n", "--json", "mkdir",
@@ -229,7 +229,8 @@ delete /ls/local/n
         refused(c, 64, "multi", *words, says=says)
     for text, says in (("delete /ls/local/m x\n", "line 1: \"x\" is one word too many"),
                        ("exists /ls/local/m\nwrite /ls/local/m 'x\n", "line 2: a quote is not"),
-                       ('write /ls/local/m "\\q"', "line 1: behind a backslash"), ("\n", "neither")):
+                       ('write /ls/local/m "\\q"', "line 1: behind a backslash"),
+                       ("\n", "neither")):
         refused(c, 64, "multi", "-", stdin=text, says=says)
     p = start(c, "lock", PATH, "--", "sleep", "60")
     mine = cells.wait_for("the lock to be held", lambda: held(c))[0]

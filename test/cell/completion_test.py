@@ -16,6 +16,9 @@ import cell as cells
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "cli", "completion")
 
+# Behind a command's output: before the prompt a tab would be no request.
+PROMPT = r"{}\r?\n[^>]*> "
+
 # What is typed before the tab, and what stands on the line behind it, without regard to quoting.
 TYPED = [
     ("chubby loc", "chubby lock"),
@@ -49,7 +52,7 @@ class Shell:
         self.pid = pid
         self.seen = ""
         self.type(setup + " && stty cols 300 && echo rea''dy\n")
-        self.until(r"ready\r?\n")
+        self.until(PROMPT.format("ready"))
 
     def type(self, text):
         os.write(self.terminal, text.encode())
@@ -78,7 +81,7 @@ def tabs(shell, first):
         # A blank may be quoted. What is typed and what the tab adds come in pieces: all counts.
         shell.until(re.escape(want.format(first=first)).replace(r"\ ", r"[\\ ]+"))
         shell.type(f"\x15echo {i}-do''ne\n")
-        shell.until(rf"{i}-done\r?\n")
+        shell.until(PROMPT.format(f"{i}-done"))
 
 
 def environment(c):
