@@ -27,7 +27,7 @@ static void queue_clear(struct sim_disk *d)
 	d->under_way = 0;
 }
 
-static void state_release(struct sim_state *s)
+void sim_state_release(struct sim_state *s)
 {
 	for (uint32_t i = 0; i < s->count; i++)
 		free((void *)(uintptr_t)s->rows[i].stored.data);
@@ -45,8 +45,8 @@ void sim_disk_release(struct sim_disk *d)
 	for (uint32_t i = 0; i < d->undo_count; i++)
 		accepted_release(d->undo[i].rows, d->undo[i].count);
 	free(d->undo);
-	state_release(&d->state);
-	state_release(&d->delta);
+	sim_state_release(&d->state);
+	sim_state_release(&d->delta);
 }
 
 static struct sim_log_row *log_row(struct sim_disk *d, struct slot slot)
@@ -205,7 +205,7 @@ void sim_disk_crash(struct host *h)
 	d->reported = 0;
 	if (covered && rng_chance(rng, 500000))
 		sim_disk_save_end(d);
-	state_release(&d->delta);
+	sim_state_release(&d->delta);
 	d->saving = false;
 }
 
@@ -341,14 +341,38 @@ void sim_disk_save_end(struct sim_disk *d)
 		row->stored = BYTES_NONE;
 	}
 	d->state.slot = d->delta.slot;
-	state_release(&d->delta);
+	sim_state_release(&d->delta);
 	d->saving = false;
+}
+
+void sim_state_copy(struct sim_state *to, const struct sim_state *from)
+{
+	*to = *from;
+	to->capacity = from->count;
+	to->rows = mem_dup(from->rows, from->count * sizeof(*from->rows));
+	for (uint32_t i = 0; i < from->count; i++)
+		to->rows[i].stored.data = mem_dup(from->rows[i].stored.data,
+						  from->rows[i].stored.size);
+}
+
+void sim_disk_install(struct sim_disk *d, const struct sim_state *state)
+{
+	CHECK(!d->saving && d->queued == 0);
+	sim_state_release(&d->state);
+	sim_state_copy(&d->state, state);
+	for (uint64_t n = d->trimmed.n + 1; n <= state->slot.n && n < d->log_capacity; n++) {
+		value_unref(d->log[n].value);
+		d->log[n].value = NULL;
+	}
+	d->trimmed = d->durable.chosen = state->slot;
+	if (d->newest.n < state->slot.n)
+		d->newest = state->slot;
 }
 
 void sim_disk_state_clear(struct sim_disk *d)
 {
-	state_release(&d->state);
-	state_release(&d->delta);
+	sim_state_release(&d->state);
+	sim_state_release(&d->delta);
 	d->saving = false;
 }
 

@@ -197,8 +197,7 @@ static bool drain_once(struct host *h)
 	for (uint32_t i = 0; i < out->serve_count; i++)
 		serve_log(h, &out->serve_log[i]);
 	if (out->snapshot_from.n != 0)
-		sim_fail(h->world, "r%u wants a snapshot, though no log was trimmed that far",
-			 h->id.n);
+		sim_snapshot_wanted(h, out->snapshot_from);
 	if (deposed)
 		deposed_tell(h);
 	apply_chosen(h, out->chosen, out->chosen_count);
@@ -303,14 +302,15 @@ static void on_read_log(struct host *h, struct sim_event *e)
 	sim_net_send_learn(h, serve->to, l);
 }
 
-/* Trims what the state covers and every other replica has, so that nobody needs a snapshot. */
+/* Trims what the state covers: now and then so much that others need a snapshot. */
 static void trim(struct host *h)
 {
 	struct world *w = h->world;
 	uint64_t through = h->disk.state.slot.n;
-	uint64_t keep = (uint64_t)rng_between(&w->disk_rng, 0, 100);
+	bool harsh = rng_chance(&w->disk_rng, 500000);
+	uint64_t keep = (uint64_t)rng_between(&w->disk_rng, 0, harsh ? 5 : 100);
 
-	for (uint32_t i = 0; i < w->options->replicas; i++)
+	for (uint32_t i = 0; i < w->options->replicas && !harsh; i++)
 		if (w->hosts[i].disk.durable.chosen.n < through)
 			through = w->hosts[i].disk.durable.chosen.n;
 	if (through <= keep || through - keep <= h->disk.trimmed.n)
@@ -410,6 +410,12 @@ void sim_host_event(struct host *h, struct sim_event *e)
 	case EVENT_SAVE:
 	case EVENT_SAVED:
 		on_save(h, e);
+		break;
+	case EVENT_SNAPSHOT_ASKED:
+		sim_snapshot_asked(h, e->source);
+		break;
+	case EVENT_SNAPSHOT:
+		sim_snapshot_taken(h, e->payload);
 		break;
 	case EVENT_CHORES:
 		sim_serve_chores(h);

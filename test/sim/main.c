@@ -35,7 +35,7 @@ struct arguments {
 struct tally {
 	uint64_t failovers;
 	int64_t *failover_ns; /* owned */
-	uint64_t passed, failed, steps, elections, acked, hash;
+	uint64_t passed, failed, steps, elections, snapshots, acked, hash;
 	uint64_t answered, granted, expired, lives, refused; /* of apps */
 	int64_t simulated_ns;
 };
@@ -134,6 +134,7 @@ static void run_seed(const struct arguments *a, uint64_t seed, struct tally *t)
 	sim_world_run(w, &a->options, seed);
 	t->steps += w->steps;
 	t->elections += w->elections;
+	t->snapshots += w->snapshots;
 	t->acked += sim_checker_acked_count(w->checker);
 	if (w->apps != NULL)
 		apps_gather(t, w->apps);
@@ -284,9 +285,9 @@ static void rate_print(const struct tally *t)
 	int64_t ms = (int64_t)clock() / (CLOCKS_PER_SEC / 1000) + 1;
 
 	printf("%" PRId64 " simulated seconds, %" PRIu64 " steps, %" PRIu64 " elections, %" PRIu64
-	       " commands acknowledged; %" PRId64 " simulated seconds, %" PRId64
-	       " steps a second of one core\n",
-	       t->simulated_ns / NS_PER_S, t->steps, t->elections, t->acked,
+	       " snapshots, %" PRIu64 " commands acknowledged; %" PRId64
+	       " simulated seconds, %" PRId64 " steps a second of one core\n",
+	       t->simulated_ns / NS_PER_S, t->steps, t->elections, t->snapshots, t->acked,
 	       t->simulated_ns / NS_PER_MS / ms, (int64_t)t->steps * 1000 / ms);
 }
 

@@ -65,6 +65,8 @@ void sim_event_release(struct sim_event *e)
 		paxos_message_release(e->payload);
 	if (e->kind == EVENT_LEARN)
 		sim_learn_free(e->payload);
+	else if (e->kind == EVENT_SNAPSHOT)
+		sim_snapshot_free(e->payload);
 	else
 		free(e->payload);
 	e->payload = NULL;

@@ -108,12 +108,14 @@ enum sim_event_kind {
 	EVENT_CLIENT,  /* client `target`: time to do something */
 	EVENT_START,   /* host `target` starts again */
 	EVENT_RESUME,
-	EVENT_STOP,    /* the end of a graceful stop */
-	EVENT_FAULT,   /* `number`: enum sim_fault */
-	EVENT_HEAL,    /* `number` names the cut */
-	EVENT_CALM,    /* faults end */
-	EVENT_SETTLED, /* a master must be there */
-	EVENT_PROBE,   /* looks at every host at a random instant */
+	EVENT_STOP,           /* the end of a graceful stop */
+	EVENT_FAULT,          /* `number`: enum sim_fault */
+	EVENT_HEAL,           /* `number` names the cut */
+	EVENT_CALM,           /* faults end */
+	EVENT_SETTLED,        /* a master must be there */
+	EVENT_SNAPSHOT_ASKED, /* host `target`, by host `source` */
+	EVENT_SNAPSHOT,       /* for host `target`; payload: sim_snapshot */
+	EVENT_PROBE,          /* looks at every host at a random instant */
 	/* full.h: the whole stack. The payload is a sim_packet. */
 	EVENT_PACKET_TO_HOST,
 	EVENT_PIPE_CLOSED, /* host `target`: the pipe `number` was closed by its app */
@@ -231,6 +233,10 @@ void sim_disk_trim(struct sim_disk *d, struct slot through);
 /* Puts a cell's dirty rows, or all its rows, into the delta. */
 void sim_disk_save_begin(struct sim_disk *d, struct cell *c, struct slot slot);
 void sim_disk_save_end(struct sim_disk *d);
+/* Puts a snapshot's rows in the place of the state; the log begins behind it. */
+void sim_disk_install(struct sim_disk *d, const struct sim_state *state);
+void sim_state_copy(struct sim_state *to, const struct sim_state *from);
+void sim_state_release(struct sim_state *s);
 struct cell *sim_disk_load(struct world *w, const struct sim_disk *d);
 
 /* ---- hosts ---------------------------------------------------------------------------------- */
@@ -280,7 +286,8 @@ struct host {
 	bool resigned;
 	bool storage_failed;
 	int64_t wall_offset_ms;
-	uint64_t newest_sequence; /* that it sent as a master; for a mutant */
+	int64_t snapshot_again_ns; /* when it may ask for another */
+	uint64_t newest_sequence;  /* that it sent as a master; for a mutant */
 
 	/* The process; gone after a crash. */
 	struct paxos *paxos; /* owned */
@@ -315,6 +322,13 @@ bool sim_host_leased(const struct host *h);
 
 /* The next chosen value, at the cell. */
 void sim_host_apply(struct host *h, struct slot slot, const struct value *value);
+
+/* snapshot.c */
+struct sim_snapshot;
+void sim_snapshot_wanted(struct host *h, struct replica_id from);
+void sim_snapshot_asked(struct host *h, uint32_t by);
+void sim_snapshot_taken(struct host *h, struct sim_snapshot *s);
+void sim_snapshot_free(struct sim_snapshot *s);
 
 /* host_serve.c: the calls of clients. */
 void sim_serve_request(struct host *h, const struct sim_request *r);
@@ -416,7 +430,7 @@ struct world {
 	uint64_t attempts;
 	struct checker *checker; /* owned */
 	struct sim_apps *apps;   /* owned; full profiles only, in place of clients */
-	uint64_t trace_hash, steps, elections;
+	uint64_t trace_hash, steps, elections, snapshots;
 	uint64_t acked_at_calm;
 	/* From a crash of the serving master to the next one's epoch. */
 	int64_t served_ns;         /* when a master was last seen */
