@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "multi.h"
+#include "multi_words.h"
 
 #define PATIENCE_MS 700
 #define CANDIDATES_MAX 2000u

@@ -1,7 +1,7 @@
 /*
  * chubby multi: conditions and changes in one instant.
  */
-#include "multi.h"
+#include "multi_words.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "multi.h"
+#include "multi_words.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench.h"
 #include "cli.h"
+#include "multi_words.h"
 
 static int run_nothing(const struct cli *c)
 {
@@ -19,7 +21,8 @@ static int run_nothing(const struct cli *c)
 
 static const struct command lock_command = {
 	.name = "lock",
-	.takes = TAKES_TRY | TAKES_SHARED | TAKES_LOCK_DELAY | TAKES_KILL_AFTER | TAKES_COMMAND,
+	.takes = TAKES_TRY | TAKES_SHARED | TAKES_LOCK_DELAY | TAKES_LEASE | TAKES_KILL_AFTER |
+		 TAKES_COMMAND,
 	.least = 1,
 	.most = -1,
 	.run = run_nothing,
@@ -27,6 +30,9 @@ static const struct command lock_command = {
 
 static const struct command put_command = {
 	.name = "put", .takes = TAKES_GENERATION, .least = 1, .most = 2, .run = run_nothing};
+
+static const struct command words_command = {
+	.name = "multi", .takes = TAKES_WORDS, .least = 1, .most = -1, .run = run_nothing};
 
 #define WORDS_MAX 12
 
@@ -55,6 +61,14 @@ static void arguments_and_options(void **state)
 		{&lock_command, {"lock", "--try", "/a", "--", "--", "x"}, 0, {"/a", "--", "x"}},
 		{&lock_command, {"lock", "/a"}, 0, {"/a"}},
 		{&lock_command, {"lock", "/a", "--lock-delay", "-1", "x"}, EXIT_USAGE, {NULL}},
+		{&lock_command, {"lock", "/a", "--lock-delay", "61s", "x"}, EXIT_USAGE, {NULL}},
+		{&lock_command, {"lock", "/a", "--lease", "1s", "x"}, 0, {"/a", "x"}},
+		{&lock_command, {"lock", "/a", "--lease", "999ms", "x"}, EXIT_USAGE, {NULL}},
+		{&lock_command, {"lock", "/a", "--lease", "61s", "x"}, EXIT_USAGE, {NULL}},
+		{&words_command,
+		 {"multi", "--json", "write", "/a", "--json"},
+		 0,
+		 {"write", "/a", "--json"}},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -198,6 +212,171 @@ static void json_of_any_bytes(void **state)
 	json_decref(j);
 }
 
+/* A misspelt word is met with what is near it, and with nothing if nothing is. */
+static void nearest_words(void **state)
+{
+	static const char *const names[] = {"lock", "locks", "ls", "sessions", "session", "put"};
+	static const struct {
+		const char *word, *want; /* the first; NULL: none */
+		size_t count;
+	} rows[] = {
+		{"lokc", "lock", 1},       {"lcok", "lock", 1},     {"loc", "lock", 2},
+		{"sessoin", "session", 1}, {"sess", "sessions", 2}, {"puts", "put", 1},
+		{"zebra", NULL, 0},        {"", NULL, 0},           {"x", NULL, 0},
+		{"xyz", NULL, 0},
+	};
+	static const char *const words[] = {"a", "b", "c"};
+	char long_word[200], text[80];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *found[NEAREST_MAX] = {NULL};
+		size_t count = nearest(rows[i].word, names, 6, found);
+
+		if (count != rows[i].count || (count > 0 && strcmp(found[0], rows[i].want) != 0))
+			fail_msg("\"%s\": %zu, %s", rows[i].word, count,
+				 count > 0 ? found[0] : "-");
+	}
+	memset(long_word, 'l', sizeof(long_word) - 1);
+	long_word[sizeof(long_word) - 1] = '\0';
+	assert_int_equal(nearest(long_word, names, 6, (const char *[NEAREST_MAX]){NULL}), 0);
+	nearest_format(words, 3, "--", text, sizeof(text));
+	assert_string_equal(text, "; did you mean --a, --b or --c?");
+	nearest_format(words, 0, "", text, sizeof(text));
+	assert_string_equal(text, "");
+}
+
+static int plan_text(struct multi_plan *p, const char *text, char **ret_copy)
+{
+	size_t size = strlen(text);
+
+	/* Exactly the room that is promised: a sanitizer sees whoever goes beyond. */
+	*ret_copy = malloc(size + 1);
+	memcpy(*ret_copy, text, size);
+	*p = (struct multi_plan){0};
+	return multi_plan_read(p, *ret_copy, size);
+}
+
+/* Lines become operations; quotes and escapes give any bytes. */
+static void multi_lines(void **state)
+{
+	struct multi_plan p;
+	char *copy;
+
+	assert_int_equal(plan_text(&p,
+				   "# nothing\n\n exists  /a\r\n"
+				   "generation /a 18446744073709551615\n"
+				   "write /a \"x\\x00\\n\"'\"\\'z\ncreate '/b c' ''\nmkdir /d",
+				   &copy),
+			 0);
+	assert_int_equal(p.count, 5);
+	assert_int_equal(p.ops[0].kind, CHUBBY_GUARD_EXISTS);
+	assert_int_equal(p.lines[0], 3);
+	assert_true(p.ops[1].number == UINT64_MAX);
+	assert_int_equal(p.ops[2].size_bytes, 6);
+	assert_memory_equal(p.ops[2].data, "x\0\n\"\\z", 6);
+	assert_string_equal(p.ops[3].path, "/b c");
+	assert_int_equal(p.ops[3].size_bytes, 0);
+	assert_int_equal(p.ops[4].node_kind, CHUBBY_DIR);
+	free(copy);
+}
+
+/* What is no operation is refused whole, wherever it breaks off. */
+static void multi_lines_refused(void **state)
+{
+	static const char *const texts[] = {
+		"write /a",
+		"write /a 'x",
+		"write /a \"x",
+		"write /a \"\\",
+		"write /a \"\\x0",
+		"write /a \"\\q\"",
+		"exists /a /b",
+		"exists a",
+		"exists",
+		"token /a x",
+		"token /a 1x",
+		"token /a -1",
+		"'' /a",
+		"\"exists\\x00\" /a",
+		"exists \"/a\\x00\"",
+		"-- exists /a",
+		"delete /a\nexists /b",
+		"a b c d e f g h i j",
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct multi_plan p;
+		char *copy;
+
+		if (plan_text(&p, texts[i], &copy) != EXIT_USAGE)
+			fail_msg("taken: %s", texts[i]);
+		free(copy);
+	}
+}
+
+/* Whatever is typed, the plan keeps to its room and to its text. */
+static void multi_lines_random(void **state)
+{
+	static const char *const pieces[] = {"exists ", "/a ",    "write ", "'",
+					     "\"",      "\\",     "x41",    "\n",
+					     "1 ",      "token ", "# ",     "delete /a\n"};
+	uint32_t seed = 1;
+
+	for (int round = 0; round < 20000; round++) {
+		struct multi_plan p;
+		char text[256], *copy;
+		size_t used = 0;
+
+		for (int i = 0; i < 20; i++) {
+			seed = seed * 1664525 + 1013904223;
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s",
+						 pieces[(seed >> 16) % 12]);
+		}
+		if (plan_text(&p, text, &copy) == 0) {
+			for (size_t i = 0; i < p.count; i++)
+				assert_int_equal(p.ops[i].path[0], '/');
+		}
+		free(copy);
+	}
+}
+
+/* On the command line the words say what follows them, for completion as for the parser. */
+static void multi_wanted_words(void **state)
+{
+	char exists[] = "exists", path[] = "/a", write[] = "write", dashes[] = "--";
+	char *const words[] = {exists, path, dashes, write, path};
+
+	assert_int_equal(multi_word_wanted(words, 0), MULTI_WANTS_KIND);
+	assert_int_equal(multi_word_wanted(words, 1), MULTI_WANTS_PATH);
+	assert_int_equal(multi_word_wanted(words, 2), MULTI_WANTS_KIND);
+	assert_int_equal(multi_word_wanted(words, 3), MULTI_WANTS_KIND);
+	assert_int_equal(multi_word_wanted(words, 4), MULTI_WANTS_PATH);
+	assert_int_equal(multi_word_wanted(words, 5), MULTI_WANTS_VALUE);
+}
+
+/* Percentiles are those of all samples, by nearest rank. */
+static void percentiles(void **state)
+{
+	struct samples all = {0}, part = {0};
+
+	assert_int_equal(samples_percentile(&all, 50), 0);
+	for (int64_t us = 100; us > 0; us--)
+		assert_true(samples_add(us % 2 == 0 ? &all : &part, us * 1000));
+	samples_move(&all, &part);
+	samples_sort(&all);
+	assert_int_equal(part.count, 0);
+	assert_int_equal(all.count, 100);
+	assert_int_equal(samples_percentile(&all, 50), 50);
+	assert_int_equal(samples_percentile(&all, 99), 99);
+	assert_int_equal(samples_percentile(&all, 100), 100);
+	assert_int_equal(samples_percentile(&all, 0), 1);
+	samples_release(&all);
+	assert_true(samples_add(&part, 7000));
+	assert_int_equal(samples_percentile(&part, 1), 7);
+	assert_int_equal(samples_percentile(&part, 99), 7);
+	samples_release(&part);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +388,12 @@ int main(void)
 		cmocka_unit_test(environment),
 		cmocka_unit_test(ages),
 		cmocka_unit_test(json_of_any_bytes),
+		cmocka_unit_test(nearest_words),
+		cmocka_unit_test(multi_lines),
+		cmocka_unit_test(multi_lines_refused),
+		cmocka_unit_test(multi_lines_random),
+		cmocka_unit_test(multi_wanted_words),
+		cmocka_unit_test(percentiles),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
