@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -241,6 +242,18 @@ static int entries(const char *path)
 	return count;
 }
 
+/* gRPC ends threads of its own in its own time: asked again until there are no more than `most`. */
+static int entries_settled(const char *path, int most)
+{
+	int count = entries(path);
+
+	for (int i = 0; count > most && i < 500; i++) {
+		poll(NULL, 0, 10);
+		count = entries(path);
+	}
+	return count;
+}
+
 static void ignore(void *context, struct chubby_call *call)
 {
 	(void)context;
@@ -305,6 +318,6 @@ void run_leaks(const char *servers)
 	       ROUNDS - SETTLED - 1, after, before, entries("/proc/self/task"), threads,
 	       entries("/proc/self/fd"), descriptors);
 	WANT(after < before + GROWTH_MAX_BYTES);
-	WANT(entries("/proc/self/task") <= threads);
-	WANT(entries("/proc/self/fd") <= descriptors);
+	WANT(entries_settled("/proc/self/task", threads) <= threads);
+	WANT(entries_settled("/proc/self/fd", descriptors) <= descriptors);
 }
