@@ -14,7 +14,7 @@ import time
 
 import cell as cells
 
-SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "cli", "completion")
+SCRIPTS = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "cli", "completion"))
 
 # Behind a command's output: before the prompt a tab would be no request.
 PROMPT = r"{}\r?\n[^>]*> "
@@ -37,8 +37,11 @@ TYPED = [
     ("chubby multi exists /ls/local/a wri", "chubby multi exists /ls/local/a write "),
     ("chubby session e", "chubby session end "),
     ("chubby lock /ls/local/a -- chubby-only-thi", "chubby lock /ls/local/a -- chubby-only-this "),
-    ("chubby lock /ls/local/a -- chubby loc", "chubby lock /ls/local/a -- chubby lock"),
+    ("chubby lock /ls/local/a -- cat only-this-fi",
+     "chubby lock /ls/local/a -- cat only-this-file "),
 ]
+# The completion of the inner command, which bash alone, without its package, does not have.
+INNER = [("chubby lock /ls/local/a -- chubby mkd", "chubby lock /ls/local/a -- chubby mkdir ")]
 
 
 class Shell:
@@ -51,7 +54,7 @@ class Shell:
                                              INPUTRC="/dev/null"))
         self.pid = pid
         self.seen = ""
-        self.type(setup + " && stty cols 300 && echo rea''dy\n")
+        self.type(f"cd {env['HOME']} && " + setup + " && stty cols 300 && echo rea''dy\n")
         self.until(PROMPT.format("ready"))
 
     def type(self, text):
@@ -74,9 +77,9 @@ class Shell:
         os.waitpid(self.pid, 0)
 
 
-def tabs(shell, first):
+def tabs(shell, first, lines):
     """Each line is typed, completed, and taken away with Ctrl-U."""
-    for i, (typed, want) in enumerate(TYPED):
+    for i, (typed, want) in enumerate(lines):
         shell.type(typed.format(first=first) + "\t")
         # A blank may be quoted. What is typed and what the tab adds come in pieces: all counts.
         shell.until(re.escape(want.format(first=first)).replace(r"\ ", r"[\\ ]+"))
@@ -92,6 +95,8 @@ def environment(c):
     os.symlink("/bin/true", os.path.join(bin_directory, "chubby-only-this"))
     for name in "two words", "colon:x":
         c.chubby("put", f"/ls/local/directory/{name}", "x")
+    with open(os.path.join(c.data, "only-this-file"), "w", encoding="utf-8"):
+        pass
     return dict(c.env, PATH=f"{bin_directory}:{os.environ['PATH']}", HOME=c.data)
 
 
@@ -100,7 +105,7 @@ def bash(c, env):
     shell = Shell(["bash", "--norc", "--noprofile", "-i"], env,
                   f"bind 'set enable-bracketed-paste off' && . {SCRIPTS}/chubby.bash")
     try:
-        tabs(shell, c.servers.split(",")[0])
+        tabs(shell, c.servers.split(",")[0], TYPED)
     finally:
         shell.close()
 
@@ -111,19 +116,20 @@ def zsh(c, env):
                   f"unset zle_bracketed_paste; fpath=({SCRIPTS} $fpath); autoload -Uz compinit && "
                   "compinit -u -D")
     try:
-        tabs(shell, c.servers.split(",")[0])
+        tabs(shell, c.servers.split(",")[0], TYPED + INNER)
     finally:
         shell.close()
 
 
 def fish(c, env):
     """fish: the same, by its own `complete -C`"""
-    for typed, want in TYPED:
+    for typed, want in TYPED + INNER:
         typed, want = (t.format(first=c.servers.split(",")[0]) for t in (typed, want))
         word = want.rstrip()[len(typed) - len(typed.rsplit(" ", 1)[-1]):].lstrip()
         r = subprocess.run(["fish", "--no-config", "-c",
                             f"source {SCRIPTS}/chubby.fish; complete -C $argv[1]", typed],
-                           env=env, capture_output=True, text=True, timeout=60, check=True)
+                           env=env, cwd=c.data, capture_output=True, text=True, timeout=60,
+                           check=True)
         offered = [line.split("\t")[0] for line in r.stdout.splitlines()]
         assert word in offered, f"{typed}: {word!r} is not in {r.stdout!r}"
 
