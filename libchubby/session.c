@@ -168,10 +168,13 @@ void session_close(struct session *s, int64_t now_ns, int64_t deadline_ns)
 {
 	struct request end = {.kind = MESSAGE_END_SESSION};
 
-	s->now_ns = now_ns;
 	if (s->closing || s->state == SESSION_CLOSED)
 		return;
+	/* Closing first: a lease that ran out meanwhile must not cost the link that says goodbye. */
 	s->closing = true;
+	session_tick(s, now_ns);
+	if (s->state == SESSION_CLOSED)
+		return;
 	calls_fail_all(s, true);
 	if (s->link_state != LINK_LIVE || s->state == SESSION_EXPIRED) {
 		session_close_finish(s);

@@ -415,6 +415,23 @@ static void close_cancels(void **state)
 }
 
 /* A cell that does not answer delays the close no longer than asked for. */
+/* A process that was stopped past its lease, and closes as the first thing that it does: it does
+ * not call itself safe, and the cell is told all the same. */
+static void close_after_a_stop_is_told(void **state)
+{
+	struct client c;
+
+	(void)state;
+	begin(&c);
+	connect(&c);
+	c.now += 2 * LEASE;
+	session_close(c.s, c.now, c.now + NS_PER_S);
+	look(&c);
+	assert_int_not_equal(session_state(c.s), SESSION_SAFE);
+	assert_non_null(sent(&c, MESSAGE_END_SESSION));
+	end(&c);
+}
+
 static void close_ends_in_time(void **state)
 {
 	struct client c;
@@ -450,6 +467,7 @@ int main(void)
 		cmocka_unit_test(epoch_change),
 		cmocka_unit_test(deadline_of_a_call),
 		cmocka_unit_test(close_cancels),
+		cmocka_unit_test(close_after_a_stop_is_told),
 		cmocka_unit_test(close_ends_in_time),
 	};
 
