@@ -365,8 +365,10 @@ void sim_disk_install(struct sim_disk *d, const struct sim_state *state)
 		d->log[n].value = NULL;
 	}
 	d->trimmed = d->durable.chosen = state->slot;
-	if (d->newest.n < state->slot.n)
+	if (d->newest.n < state->slot.n) {
 		d->newest = state->slot;
+		(void)log_row(d, state->slot); /* there is room as far as the newest */
+	}
 }
 
 void sim_disk_state_clear(struct sim_disk *d)

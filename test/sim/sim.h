@@ -432,6 +432,7 @@ struct world {
 	struct sim_apps *apps;   /* owned; full profiles only, in place of clients */
 	uint64_t trace_hash, steps, elections, snapshots;
 	uint64_t acked_at_calm;
+	uint64_t applied_near_end; /* slots, at any replica: all must reach it until the end */
 	/* From a crash of the serving master to the next one's epoch. */
 	int64_t served_ns;         /* when a master was last seen */
 	int64_t headless_since_ns; /* 0: there is a master, or none crashed */

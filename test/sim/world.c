@@ -94,6 +94,11 @@ static void handle(struct world *w, struct sim_event *e)
 	case EVENT_SETTLED:
 		sim_check_settled(w);
 		break;
+	case EVENT_NEAR_END:
+		for (uint32_t i = 0; i < w->options->replicas; i++)
+			if (w->hosts[i].applied.n > w->applied_near_end)
+				w->applied_near_end = w->hosts[i].applied.n;
+		break;
 	case EVENT_PROBE:
 		probe(w);
 		break;
@@ -167,6 +172,8 @@ void sim_world_run(struct world *w, const struct sim_options *options, uint64_t 
 	sim_faults_schedule(w);
 	sim_push(w, &(struct sim_event){.at_ns = calm_ns, .kind = EVENT_CALM});
 	sim_push(w, &(struct sim_event){.at_ns = calm_ns + SETTLE_NS, .kind = EVENT_SETTLED});
+	sim_push(w, &(struct sim_event){.at_ns = options->until_ns - NS_PER_S,
+					.kind = EVENT_NEAR_END});
 	sim_push(w, &(struct sim_event){.at_ns = 0, .kind = EVENT_PROBE});
 	while (!w->failed && sim_pop(w, &e)) {
 		CHECK(e.at_ns >= w->now_ns);
