@@ -108,11 +108,12 @@ enum sim_event_kind {
 	EVENT_CLIENT,  /* client `target`: time to do something */
 	EVENT_START,   /* host `target` starts again */
 	EVENT_RESUME,
-	EVENT_STOP,           /* the end of a graceful stop */
-	EVENT_FAULT,          /* `number`: enum sim_fault */
-	EVENT_HEAL,           /* `number` names the cut */
-	EVENT_CALM,           /* faults end */
-	EVENT_SETTLED,        /* a master must be there */
+	EVENT_STOP,    /* the end of a graceful stop */
+	EVENT_FAULT,   /* `number`: enum sim_fault */
+	EVENT_HEAL,    /* `number` names the cut */
+	EVENT_CALM,    /* faults end */
+	EVENT_SETTLED, /* a master must be there */
+	EVENT_NEAR_END,
 	EVENT_SNAPSHOT_ASKED, /* host `target`, by host `source` */
 	EVENT_SNAPSHOT,       /* for host `target`; payload: sim_snapshot */
 	EVENT_PROBE,          /* looks at every host at a random instant */
