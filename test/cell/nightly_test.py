@@ -172,7 +172,7 @@ def jobs(arguments):
         table = history_of(database)
         refused = errors.count("fenced_write: refused")
         print(f"     {arguments.seconds:.0f} s, {kills} masters killed, {pauses} jobs paused "
-              f"beyond their lease: {statuses[0]} jobs done, {statuses[3]} turned away by the table, "
+              f"beyond their lease: {statuses[0]} jobs done, {statuses[3]} turned away, "
               f"{statuses[76]} stopped by `chubby lock`\n     {len(table)} writes in the table, "
               f"{refused} stale ones refused", flush=True)
         assert set(statuses) <= STATUSES, f"{dict(statuses)}: {errors[-2000:]}"
