@@ -12,11 +12,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "commands.h"
 #include "config.h"
 #include "replica.h"
-
-#define VERSION "0.1.0"
 
 static const char usage_text[] =
 	"usage: chubbyd run --data DIR [options]     run one replica in the foreground\n"
@@ -182,7 +181,7 @@ int main(int argc, char **argv)
 		return command_dev(argc - 1, argv + 1);
 	}
 	if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
-		puts("chubbyd " VERSION);
+		puts("chubbyd " PROJECT_VERSION);
 		return 0;
 	}
 	if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0) {

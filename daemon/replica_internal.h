@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/version.h"
 #include "cell/cell.h"
 #include "clock_watch.h"
 #include "codec/codec.h"
@@ -27,8 +28,6 @@
 #include "replica.h"
 #include "store/store.h"
 #include "web/web.h"
-
-#define REPLICA_VERSION "0.1.0"
 
 /* Events that are taken in one turn before what they caused is sent. */
 #define TURN_EVENTS_MAX 128

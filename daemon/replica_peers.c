@@ -88,7 +88,7 @@ void replica_gossip(struct replica *r)
 		.revision = cell_meta(r->cell)->revision.n,
 		.chosen = paxos_chosen(r->paxos).n,
 		.state = replica_state(r),
-		.version = bytes_of_text(REPLICA_VERSION),
+		.version = bytes_of_text(PROJECT_VERSION),
 	};
 
 	if (trouble != NULL)

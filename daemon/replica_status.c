@@ -76,7 +76,7 @@ static void own_status(struct replica *r, struct wire_replica_status *s, uint8_t
 	s->revision = cell_meta(r->cell)->revision.n;
 	s->chosen_slot = paxos_chosen(r->paxos).n;
 	s->digest = (struct bytes){digest, 16};
-	s->version = bytes_of_text(REPLICA_VERSION);
+	s->version = bytes_of_text(PROJECT_VERSION);
 	if (trouble != NULL)
 		s->trouble = bytes_of_text(trouble);
 }
