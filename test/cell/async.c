@@ -273,9 +273,9 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(const char *servers);
 	} modes[] = {
-		{"kinds", run_kinds}, {"storm", run_storm}, {"queue", run_queue},
-		{"ends", run_ends},   {"fork", run_fork},   {"connect", run_connect},
-		{"leaks", run_leaks},
+		{"kinds", run_kinds}, {"storm", run_storm},     {"queue", run_queue},
+		{"ends", run_ends},   {"fork", run_fork},       {"connect", run_connect},
+		{"leaks", run_leaks}, {"reasons", run_reasons},
 	};
 	const char *servers = getenv("CHUBBY_SERVERS");
 
@@ -286,6 +286,6 @@ int main(int argc, char **argv)
 			return 0;
 		}
 	}
-	fprintf(stderr, "want one of: kinds storm queue ends fork connect leaks\n");
+	fprintf(stderr, "want one of: kinds storm queue ends fork connect leaks reasons\n");
 	return 64;
 }

@@ -45,5 +45,6 @@ void run_ends(const char *servers);  /* async_ends.c: disconnect with calls outs
 void run_fork(const char *servers);
 void run_connect(const char *servers);
 void run_leaks(const char *servers);
+void run_reasons(const char *servers); /* async_reasons.c: driven by the test */
 
 #endif

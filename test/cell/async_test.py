@@ -60,5 +60,27 @@ def leaks():
         assert "async" not in sessions, sessions
 
 
+def reasons():
+    """A session that has nothing rests, untold; one that had something says why it is over."""
+    with Cell(3) as c:
+        p = subprocess.Popen([ASYNC, "reasons"], env=c.env, text=True, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            for line in p.stdout:
+                what, session = line.split()[:2]
+                if what == "end":
+                    c.chubby("session", "end", session)
+                elif what == "stop":
+                    c.stop()
+                else:
+                    break
+                p.stdin.write("done\n")
+                p.stdin.flush()
+            complaint = p.communicate(timeout=60)[1]
+        finally:
+            p.kill()
+        assert p.returncode == 0, f"status {p.returncode}: {complaint}"
+
+
 if __name__ == "__main__":
-    run(each_kind, storm, queue, ends, fork, connect, leaks)
+    run(each_kind, storm, queue, ends, fork, connect, leaks, reasons)
