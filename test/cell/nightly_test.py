@@ -104,6 +104,9 @@ def pause(c, rng):
     tell([wrapper], signal.SIGSTOP)
     job = family(wrapper)[1:]
     tell(job, signal.SIGSTOP)
+    if not job or has_ended(job[0]):
+        tell([wrapper], signal.SIGCONT)
+        return False    # it was done just then
     try:
         def taken_over():
             return any(h["token"] > token for lock in c.locks(PATH) for h in lock["holders"])
