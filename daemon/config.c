@@ -181,7 +181,7 @@ enum error config_check(const struct config *c, char **ret_trouble)
 					       (long long)c->lease_ms);
 		return ERROR_INVALID_ARGUMENT;
 	}
-	if (c->heartbeat_ms < 10 || c->heartbeat_ms * 3 > c->lease_ms) {
+	if (c->heartbeat_ms < 10 || c->heartbeat_ms > c->lease_ms / 3) {
 		*ret_trouble = config_sentence(
 			"heartbeat-ms is 10 to a third of lease-ms (%lld), not %lld: a lease must "
 			"survive two lost heartbeats",
