@@ -1,7 +1,7 @@
 # Debian packages, and how to get them; for test/run and deploy/quickstart, which source it.
 # shellcheck shell=bash
 
-# shellcheck disable=SC2034 # both lists are for those who source this
+# shellcheck disable=SC2034 # the lists are for those who source this
 PACKAGES_BUILD=(
 	build-essential meson ninja-build pkgconf
 	libgrpc-dev nanopb libnanopb-dev protobuf-compiler
@@ -13,6 +13,9 @@ PACKAGES_TEST=(
 	libcmocka-dev python3-grpcio python3-protobuf protobuf-compiler-grpc
 	clang-format clang-tidy jq iproute2 zsh fish mandoc abigail-tools
 )
+# What test/fuzz/run needs beside: clang with libFuzzer and the sanitizers.
+# shellcheck disable=SC2034
+PACKAGES_FUZZ=(clang libclang-rt-14-dev)
 
 packages_is_debian()
 {
