@@ -118,11 +118,23 @@ static void crash(struct world *w, struct host *h)
 	start_later(w, h);
 }
 
+/* Where a master is promised within a time, a majority must be there to elect it. */
+static bool majority_needed(const struct world *w)
+{
+	uint32_t down = 0;
+
+	for (uint32_t i = 0; i < w->options->replicas; i++)
+		down += w->hosts[i].state != HOST_UP;
+	return w->options->profile->headless_max_ns > 0 && down >= (w->options->replicas - 1) / 2;
+}
+
 static void crash_some(struct world *w)
 {
 	uint32_t count = 1;
 	bool alone = w->options->profile->masters_only;
 
+	if (majority_needed(w))
+		return;
 	if (!alone && rng_chance(&w->fault_rng, 150000))
 		count = (uint32_t)rng_between(&w->fault_rng, 2, w->options->replicas);
 	for (uint32_t i = 0; i < count; i++)
