@@ -25,8 +25,6 @@
 #define EXIT_NOT_EXECUTABLE 126
 #define DESCENDANTS_MAX 65536u
 
-extern char **environ;
-
 /* ---- starting ------------------------------------------------------------------------------- */
 
 int run_shim(int argc, char **argv)

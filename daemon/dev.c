@@ -32,8 +32,6 @@
 #define PEER_PORT_OFFSET 100
 #define WEB_PORT_OFFSET 200
 
-extern char **environ;
-
 static const char dev_text[] =
 	"usage: chubbyd dev --data DIR [--replicas N] [--port BASE] [--cell NAME] [-- OPTIONS]\n"
 	"\n"

@@ -178,7 +178,7 @@ void replica_drain_master(struct replica *r);
 void replica_apply_value(struct replica *r, struct slot slot, const struct value *v);
 
 /* ---- replica_peers.c */
-void replica_peer_frame(struct replica *r, struct replica_id from, struct bytes frame);
+void replica_peer_frame(struct replica *r, struct replica_id from, struct bytes bytes);
 void replica_peer_connected(struct replica *r, struct replica_id to);
 void replica_send_messages(struct replica *r, const struct paxos_output *out);
 void replica_serve_log(struct replica *r, const struct paxos_output *out);

@@ -283,7 +283,7 @@ static enum chubby_code connect_begin(const struct chubby_options *options, bool
 enum chubby_code chubby_connect(const struct chubby_options *options, struct chubby **ret_cell,
 				struct chubby_error *ret_error)
 {
-	struct chubby *cell;
+	struct chubby *cell = NULL;
 	enum chubby_code code = connect_begin(options, false, &cell, ret_error);
 
 	if (code != CHUBBY_OK)

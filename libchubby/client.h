@@ -151,7 +151,7 @@ void asyncs_free(struct chubby *cell);
 
 /* ---- loop.c ---- */
 /* The library thread. */
-void *client_loop(void *cell);
+void *client_loop(void *argument);
 /* False: it was not taken. */
 bool client_post(struct chubby *cell, struct post *p);
 

@@ -51,12 +51,12 @@ void transport_next(struct transport *t, int64_t deadline_ns, struct transport_e
 void transport_post(struct transport *t);
 
 /* `server` is an index below TRANSPORT_SERVERS_MAX that always stands for the same address. */
-void transport_ask(struct transport *t, uint32_t server, const char *address, uint64_t question,
+void transport_ask(struct transport *t, uint32_t server, const char *address, uint64_t number,
 		   const struct request *r);
-void transport_connect(struct transport *t, uint32_t server, const char *address, uint64_t link);
-void transport_disconnect(struct transport *t, uint64_t link);
+void transport_connect(struct transport *t, uint32_t server, const char *address, uint64_t number);
+void transport_disconnect(struct transport *t, uint64_t number);
 /* False: the request is too large to be sent. Sending to a lost link does nothing. */
-__attribute__((warn_unused_result)) bool transport_send(struct transport *t, uint64_t link,
+__attribute__((warn_unused_result)) bool transport_send(struct transport *t, uint64_t number,
 							uint64_t call_id, const struct request *r);
 
 /* ---- one call, without a thread of one's own (transport_unary.c) ---- */

@@ -394,7 +394,7 @@ void row_forget(struct cell *c, enum row_kind kind, uint64_t key, struct tracked
 struct digest digest_of_keeper(uint64_t instance, struct keeper keeper);
 struct digest digest_of_holder(uint64_t instance, const struct lock_holder *h);
 struct digest digest_of_waiter(uint64_t instance, const struct lock_waiter *w);
-struct digest digest_of_result(struct session_id session, const struct stored_result *r);
+struct digest digest_of_result(struct session_id session, const struct stored_result *stored);
 struct digest digest_of_meta(const struct cell_meta *m);
 struct digest digest_of_node(const struct node *n);
 struct digest digest_of_lock(const struct lock *l);

@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "web/web.h"
 
-void page_metrics(const struct web_snapshot *s, struct buffer *ret_text);
-void page_people(const struct web_snapshot *s, struct buffer *ret_text);
+void page_metrics(const struct web_snapshot *s, struct buffer *b);
+void page_people(const struct web_snapshot *s, struct buffer *b);
 
 #endif

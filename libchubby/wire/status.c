@@ -65,7 +65,7 @@ enum error wire_decode_status(struct bytes b, struct arena *arena, struct reply 
 	struct bytes copy;
 	enum error e;
 
-	if (b.size > 2 * DETAIL_MAX_BYTES || !arena_copy(arena, b, &copy))
+	if (b.size > (size_t)2 * DETAIL_MAX_BYTES || !arena_copy(arena, b, &copy))
 		return ERROR_TOO_LARGE;
 	e = fields_decode(&status_fields, copy, arena, FIELDS_LENIENT, &s, &trouble);
 	if (e != ERROR_OK)

@@ -137,12 +137,13 @@ static void measure(struct bench *b, uint32_t rows, int64_t run_ns)
 	spent_ns = clock_now_ns() - began_ns;
 	cpu = cpu_ns() - cpu;
 	qsort(b->samples, count, sizeof(b->samples[0]), by_size);
+	size_t half = count / 2, most = count * 99 / 100, nearly_all = count * 999 / 1000;
+
 	printf("%2u rows: %7.0f commits/s  p50 %5.0f  p99 %6.0f  p99.9 %6.0f  max %6.0f us"
 	       "  cpu %5.1f us a commit\n",
-	       rows, (double)count * 1e9 / (double)spent_ns, (double)b->samples[count / 2] / 1e3,
-	       (double)b->samples[count * 99 / 100] / 1e3,
-	       (double)b->samples[count * 999 / 1000] / 1e3, (double)b->samples[count - 1] / 1e3,
-	       (double)cpu / 1e3 / (double)count);
+	       rows, (double)count * 1e9 / (double)spent_ns, (double)b->samples[half] / 1e3,
+	       (double)b->samples[most] / 1e3, (double)b->samples[nearly_all] / 1e3,
+	       (double)b->samples[count - 1] / 1e3, (double)cpu / 1e3 / (double)count);
 }
 
 static void measure_gathered(struct bench *b, int64_t run_ns)

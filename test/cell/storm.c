@@ -97,7 +97,7 @@ bool storm_read(struct storm *s, struct storm_lock *l, uint64_t *ret_count, uint
 
 bool storm_raise(struct storm *s, struct storm_lock *l, uint64_t token)
 {
-	uint64_t count, last, generation;
+	uint64_t count = 0, last = 0, generation = 0;
 	struct chubby_error e;
 	enum chubby_code code;
 	char text[80];
@@ -119,7 +119,7 @@ bool storm_raise(struct storm *s, struct storm_lock *l, uint64_t token)
 
 static bool look(struct storm *s, struct storm_lock *l)
 {
-	uint64_t count, token;
+	uint64_t count = 0, token = 0;
 
 	if (!storm_read(s, l, &count, &token, NULL))
 		return false;

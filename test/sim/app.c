@@ -229,7 +229,7 @@ static void resume(struct world *w, struct sim_app *a)
 void sim_app_event(struct world *w, struct sim_event *e)
 {
 	struct sim_app *a = &w->apps->apps[e->target];
-	const struct sim_packet *p = e->payload;
+	const struct sim_packet *p = e->payload; /* NULL: a timer's */
 	uint32_t life = p != NULL ? p->life : e->process;
 
 	if (life != a->life)
