@@ -15,9 +15,6 @@ void seed_number(struct buffer *b, uint64_t n, unsigned width);
 void seed_run(struct buffer *b, struct bytes run);
 void seed_append(struct buffer *b, struct bytes more);
 
-/* The commands of a cell that lives: *ret_entries points to constants. */
-uint32_t seed_story(const struct entry **ret_entries);
-
 void seed_messages(void); /* seed_messages.c: requests, replies, frames, entries */
 void seed_machines(void); /* seed_machines.c: what is fed to state machines and the store */
 

@@ -1,6 +1,144 @@
-/* Inputs for the state machines: short lives, as their targets read them. */
+/* Inputs for the store and for the state machines: short lives, as their targets read them. */
 #include "seed.h"
+
+#include "store_help.h"
+
+static void write_buffer(const char *target, const char *name, struct buffer *b)
+{
+	seed_write(target, name, buffer_view(b));
+	buffer_clear(b);
+}
+
+/* ---- the store ---- */
+
+static void write_records(void)
+{
+	struct store_identity identity = identity_of(2);
+	struct paxos_durable durable = {
+		.promised = {4, {1}, {1, 1}},
+		.longest_lease_ns = 9,
+		.chosen = {7},
+		.trimmed = {3},
+		.seen_count = 1,
+		.seen = {{{3}, {3, 3}, {4, {1}, {1, 1}}, {2, {1}, {1, 1}}, {5}, {6}}},
+	};
+	struct log_tail tail = {{9}, {3}, 6, 600, 77};
+	struct state_mark mark = {{900}, {12}, {1, 2}};
+	struct promise_record promise = {5, 1, 2, {2}, {2, 2}, {4, {1}, {1, 1}}, 9};
+	struct buffer b;
+
+	buffer_init(&b, RECORD_MAX_BYTES);
+	seed_number(&b, 0, 1);
+	record_put_identity(&b, &identity);
+	write_buffer("record", "identity", &b);
+	seed_number(&b, 1, 1);
+	record_put_durable(&b, &durable);
+	write_buffer("record", "durable", &b);
+	seed_number(&b, 2, 1);
+	record_put_tail(&b, &tail);
+	write_buffer("record", "tail", &b);
+	seed_number(&b, 3, 1);
+	record_put_mark(&b, &mark);
+	write_buffer("record", "mark", &b);
+	seed_number(&b, 4, 1);
+	record_put_promise(&b, &promise);
+	write_buffer("record", "promise", &b);
+	buffer_release(&b);
+}
+
+static void put_promise(struct buffer *b, uint64_t sequence)
+{
+	struct promise_record promise = {sequence, 1, 2, {2}, {2, 2}, {4, {1}, {1, 1}}, 9};
+	struct buffer record;
+
+	buffer_init(&record, 160);
+	record_put_promise(&record, &promise);
+	while (record.size < 160)
+		seed_number(&record, 0, 1);
+	seed_append(b, buffer_view(&record));
+	buffer_release(&record);
+}
+
+static void write_promises(void)
+{
+	struct buffer b;
+
+	buffer_init(&b, 1024);
+	for (unsigned choice = 0; choice <= 6; choice += 2) {
+		char name[] = "damage-0";
+
+		seed_number(&b, choice, 1);
+		put_promise(&b, 4);
+		put_promise(&b, 3);
+		name[7] = (char)('0' + choice);
+		write_buffer("promise", name, &b);
+	}
+	buffer_release(&b);
+}
+
+static void write_patches(void)
+{
+	struct buffer b;
+
+	buffer_init(&b, 1024);
+	seed_number(&b, 0, 1);
+	write_buffer("state", "as-written", &b);
+	seed_number(&b, 2, 1);
+	write_buffer("state", "mended", &b);
+	for (unsigned choice = 0; choice <= 16; choice = choice == 0 ? 2 : 2 * choice) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "choice-%u", choice);
+		seed_number(&b, choice, 1);
+		if (choice == 8) {
+			seed_number(&b, TEMPLATE_SLOT, 8);
+			seed_number(&b, 14, 8);
+			seed_number(&b, 0, 1);
+		}
+		write_buffer("snapshot", name, &b);
+	}
+	/* A byte in the first table page, and one in the last. */
+	seed_number(&b, 2, 1);
+	seed_number(&b, 2 * STORE_PAGE_BYTES + 4000, 3);
+	seed_number(&b, 1, 1);
+	seed_number(&b, 0x55, 1);
+	seed_number(&b, 3 * STORE_PAGE_BYTES + 4000, 3);
+	seed_number(&b, 2, 1);
+	seed_number(&b, 0x5555, 2);
+	seed_write("snapshot", "patched", buffer_view(&b));
+	write_buffer("state", "patched", &b);
+	buffer_release(&b);
+}
+
+static void write_wals(void)
+{
+	struct buffer b;
+
+	buffer_init(&b, 1024);
+	for (unsigned frames = 0; frames <= 6; frames += 3) {
+		char name[] = "frames-0";
+
+		seed_number(&b, 1, 1);
+		seed_number(&b, frames & 1, 1);
+		seed_number(&b, frames, 1);
+		seed_number(&b, 0x2a, 1);
+		seed_number(&b, 0x12345678, 4);
+		seed_number(&b, 4000 * frames + 9, 3);
+		seed_number(&b, 0x10, 1);
+		for (unsigned i = 0; i < frames; i++) {
+			seed_append(&b, bytes_of_text("sixteen bytes..."));
+			seed_number(&b, i, 1);
+		}
+		name[7] = (char)('0' + frames);
+		write_buffer("wal", name, &b);
+	}
+	buffer_release(&b);
+}
 
 void seed_machines(void)
 {
+	write_records();
+	write_promises();
+	write_patches();
+	write_wals();
 }
