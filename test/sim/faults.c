@@ -11,10 +11,12 @@ enum sim_fault {
 	FAULT_ROLLBACK,
 	FAULT_BLINK,
 	FAULT_CLOCK,
+	FAULT_WALL,
 	FAULT_COUNT,
 };
 
 #define CLOCK_MEAN_NS (10 * NS_PER_S)
+#define WALL_STEP_MS INT64_C(3600000)
 /* A lying disk may take back only what the others have surely heard of: see reliability.md. */
 #define ROLLBACK_KNOWN_NS (1500 * NS_PER_MS)
 #define ROLLBACK_MAX_NS (6 * NS_PER_S)
@@ -41,6 +43,7 @@ static int64_t mean_of(const struct world *w, enum sim_fault fault)
 	case FAULT_BLINK:
 		return p->blink_mean_ns;
 	case FAULT_CLOCK:
+	case FAULT_WALL:
 		return CLOCK_MEAN_NS;
 	case FAULT_COUNT:
 		break;
@@ -301,6 +304,11 @@ void sim_fault(struct world *w, uint64_t fault)
 	case FAULT_CLOCK:
 		/* A tick in the queue comes where the old rate put it: early or late. */
 		sim_fault_clock(w, &w->hosts[rng_below(&w->fault_rng, w->options->replicas)]);
+		break;
+	case FAULT_WALL:
+		/* Up to an hour, forth or back: nothing but what is displayed may change. */
+		w->hosts[rng_below(&w->fault_rng, w->options->replicas)].wall_offset_ms +=
+			rng_between(&w->fault_rng, -WALL_STEP_MS, WALL_STEP_MS);
 		break;
 	case FAULT_COUNT:
 		CHECK_UNREACHABLE("no fault");
