@@ -2,6 +2,7 @@
 #include "seed.h"
 
 #include "store_help.h"
+#include "wire/message.h"
 
 static void write_buffer(const char *target, const char *name, struct buffer *b)
 {
@@ -78,8 +79,13 @@ static void write_promises(void)
 
 static void write_patches(void)
 {
+	struct cell *c = cell_of_genesis();
+	uint64_t revision;
 	struct buffer b;
 
+	story_apply(c, STORY_BUSY);
+	revision = cell_meta(c)->revision.n;
+	cell_free(c);
 	buffer_init(&b, 1024);
 	seed_number(&b, 0, 1);
 	write_buffer("state", "as-written", &b);
@@ -92,7 +98,7 @@ static void write_patches(void)
 		seed_number(&b, choice, 1);
 		if (choice == 8) {
 			seed_number(&b, TEMPLATE_SLOT, 8);
-			seed_number(&b, 14, 8);
+			seed_number(&b, revision, 8);
 			seed_number(&b, 0, 1);
 		}
 		write_buffer("snapshot", name, &b);
@@ -135,8 +141,74 @@ static void write_wals(void)
 	buffer_release(&b);
 }
 
+/* ---- state machines: the bytes are theirs to read (session_fuzz.c, master_fuzz.c) ---- */
+
+static void put(struct buffer *b, const uint8_t *bytes, size_t size)
+{
+	seed_append(b, (struct bytes){bytes, size});
+}
+#define PUT(b, ...) put(b, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+
+/* A session that attaches, opens, waits for a lock, is granted it, and loses its link. */
+static void write_session(void)
+{
+	struct buffer b;
+
+	buffer_init(&b, 1024);
+	PUT(&b, 7);
+	PUT(&b, 3, 0, 1, 1, 2, 0);            /* the first question: "a:1" is master */
+	PUT(&b, 6, 0, 1, 2, 40);              /* the attach: a session of 10 s */
+	PUT(&b, 14, 0, 0, 1, 0, 0);           /* an open, */
+	PUT(&b, 6, 0, 1, 2, 0);               /* answered */
+	PUT(&b, 14, 6, 0, 1, 0, 0);           /* an acquire, */
+	PUT(&b, 6, 0, 1, 2, 1);               /* which has to wait, */
+	PUT(&b, 10, 1, 1, 2, 1);              /* and is granted */
+	PUT(&b, 14, 4, 200, 1, 0, 0, 0, 200); /* a write, and time */
+	PUT(&b, 11, 1, 1, 0);                 /* the link goes */
+	PUT(&b, 0, 5, 3, 1, 1, 2, 2, 1, 6, 0, 2, 2, 90, 5);
+	write_buffer("session", "life", &b);
+	buffer_release(&b);
+}
+
+static void put_request(struct buffer *b, enum message_kind kind, unsigned choice, unsigned stream,
+			struct bytes body)
+{
+	seed_number(b, 9, 1);
+	seed_number(b, (uint64_t)kind - 1, 1);
+	seed_number(b, choice, 1);
+	seed_number(b, stream, 1);
+	seed_run(b, body);
+}
+
+/* Two sessions, one lock; a holder, a waiter, a failover, and a client that goes. */
+static void write_master(void)
+{
+	static const uint8_t exclusive[] = {0x18, 2};
+	struct bytes body = {exclusive, sizeof(exclusive)};
+	struct buffer b;
+
+	buffer_init(&b, 1024);
+	PUT(&b, 0);
+	put_request(&b, MESSAGE_CREATE_SESSION, 0, 1, BYTES_NONE);
+	PUT(&b, 0, 9);
+	put_request(&b, MESSAGE_CREATE_SESSION, 0, 2, BYTES_NONE);
+	PUT(&b, 0, 9);
+	for (unsigned i = 0; i < 2; i++) {
+		put_request(&b, MESSAGE_OPEN, 129, i + 1, BYTES_NONE);
+		PUT(&b, i, 0, 0, 9);
+		put_request(&b, MESSAGE_ACQUIRE, 7, i + 1, body);
+		PUT(&b, i, i, 0, 9);
+		put_request(&b, MESSAGE_KEEP_ALIVE, 1, i + 1, BYTES_NONE);
+		PUT(&b, i);
+	}
+	write_buffer("master", "two", &b);
+	buffer_release(&b);
+}
+
 void seed_machines(void)
 {
+	write_session();
+	write_master();
 	write_records();
 	write_promises();
 	write_patches();

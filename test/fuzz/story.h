@@ -1,4 +1,4 @@
-/* The commands of a cell that lives: two sessions, a lock with a holder and a waiter, some files. */
+/* The commands of a cell that lives: two sessions, a lock with holder and waiter, some files. */
 #ifndef CHUBBY_TEST_FUZZ_STORY_H
 #define CHUBBY_TEST_FUZZ_STORY_H
 
