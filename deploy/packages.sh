@@ -11,7 +11,7 @@ PACKAGES_BUILD=(
 # shellcheck disable=SC2034
 PACKAGES_TEST=(
 	libcmocka-dev python3-grpcio python3-protobuf protobuf-compiler-grpc
-	clang-format clang-tidy jq iproute2 zsh fish mandoc abigail-tools
+	clang-format clang-tidy jq iproute2 iptables zsh fish mandoc abigail-tools
 )
 # What test/fuzz/run needs beside: clang with libFuzzer and the sanitizers.
 # shellcheck disable=SC2034
