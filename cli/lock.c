@@ -91,9 +91,10 @@ static int next_signal(struct holding *h, int64_t until_ns, struct signalfd_sigi
 	struct pollfd fds[2] = {{.fd = h->signals, .events = POLLIN},
 				{.fd = h->news, .events = POLLIN}};
 	int64_t left_ns = until_ns == TIME_NEVER ? 0 : until_ns - clock_now_ns();
-	int wait_ms = until_ns == TIME_NEVER ? -1
-		      : left_ns > 0          ? (int)(left_ns / NS_PER_MS + 1)
-					     : 0;
+	int wait_ms = until_ns == TIME_NEVER       ? -1
+		      : left_ns >= NS_PER_S * 3600 ? 3600 * 1000
+		      : left_ns > 0                ? (int)(left_ns / NS_PER_MS + 1)
+						   : 0;
 	uint64_t drained;
 
 	if (poll(fds, 2, wait_ms) <= 0)
@@ -193,7 +194,8 @@ static void hold(struct holding *h)
 		if (number != 0)
 			signal_take(h, number, &info);
 		reap(h);
-		if (atomic_load(&h->unsafe) && !h->child_ended)
+		/* Jeopardy while it waited for the lock, or that is over, lost nothing. */
+		if (atomic_load(&h->unsafe) && !h->child_ended && !chubby_is_held(h->handle))
 			lose(h);
 		if (h->lost && clock_now_ns() >= h->kill_at_ns) {
 			run_signal_all(SIGKILL);
@@ -274,7 +276,9 @@ static int lock_and_hold(struct holding *h, char *const command[])
 	h->signals = signals_open();
 	CHECK(h->signals >= 0);
 	status = acquire(h);
-	if (status == 0)
+	if (status == 0 && chubby_sequencer(h->handle) == NULL)
+		lose(h); /* the session ended just now */
+	else if (status == 0)
 		status = command[0] == NULL ? hold_alone(h) : hold_for_command(h, command);
 	if (h->lost)
 		status = error_exit_code(ERROR_LOCK_LOST);

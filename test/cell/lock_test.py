@@ -1,5 +1,6 @@
 """Locks from the shell: mutual exclusion and tokens that grow."""
 import os
+import signal
 import subprocess
 
 import cell as cells
@@ -56,5 +57,43 @@ def single_replica():
         assert c.chubby("cat", "/ls/local/a").stdout == "1"
 
 
+def waits_through_jeopardy():
+    """a silence of the cell while the lock is waited for costs its later holder nothing"""
+    with cells.Cell(replicas=3) as c:
+        holder = subprocess.Popen([cells.CHUBBY, "lock", "/ls/local/a"], env=c.env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert holder.stdout.readline()
+        mark = os.path.join(c.data, "mark")
+        waiter = subprocess.Popen(
+            [cells.CHUBBY, "lock", "--lease", "1s", "/ls/local/a", "--", "sh", "-c",
+             f"trap 'kill $!; exit 7' HUP; sleep 60 & echo >{mark}; wait"], env=c.env,
+            stderr=subprocess.PIPE, text=True)
+
+        def waiters():
+            return sum(x["waiter_count"] for x in c.locks("/ls/local/a"))
+
+        cells.wait_for("a waiter", lambda: waiters() == 1)
+        c.hold_restarts()
+        for i in 1, 2, 3:
+            c.pause(i)
+        try:
+            waiter.wait(3)  # its lease runs out meanwhile
+            raise AssertionError(f"status {waiter.returncode}: {waiter.stderr.read()}")
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            for i in 1, 2, 3:
+                c.resume(i)
+            c.allow_restarts()
+        c.wait_master()
+        assert waiters() == 1
+        holder.terminate()
+        holder.communicate(timeout=30)
+        cells.wait_for("the command to run", lambda: os.path.exists(mark))
+        waiter.send_signal(signal.SIGHUP)
+        _, err = waiter.communicate(timeout=30)
+        assert waiter.returncode == 7, f"status {waiter.returncode}: {err}"
+
+
 if __name__ == "__main__":
-    cells.run(critical_sections, exit_status, single_replica)
+    cells.run(critical_sections, exit_status, single_replica, waits_through_jeopardy)
