@@ -208,37 +208,53 @@ static void write_master(void)
 /* What a peer says of what it was asked, in the place that the question has among the sent. */
 static void put_answer(struct buffer *b, unsigned asked, enum paxos_kind kind)
 {
-	PUT(b, 10, (uint8_t)asked, 0, 1 | 2 | 4 | 64, (uint8_t)(kind - 1), 0, 0);
-	if (kind == PAXOS_PROMISE)
+	uint8_t from = (uint8_t)(asked & 1);
+
+	if (kind == PAXOS_CHALLENGE)
+		PUT(b, 10, (uint8_t)asked, from, 1 | 2, PAXOS_CHALLENGE - 1, 9, 0, 0);
+	else
+		PUT(b, 10, (uint8_t)asked, from, 1 | 2 | 4 | 64, (uint8_t)(kind - 1), 0, 0);
+	if (kind == PAXOS_PROMISE || kind == PAXOS_GREET_STATE)
 		seed_number(b, 0, 1);
 }
 
-/* A replica of a new cell is elected, and two slots are chosen. */
+/* Both peers find that nothing was forgotten: the first four messages are about that. */
+static void put_vetting(struct buffer *b)
+{
+	PUT(b, 255, 0, 7, 0, 5);
+	put_answer(b, 0, PAXOS_CHALLENGE);
+	put_answer(b, 1, PAXOS_CHALLENGE);
+	put_answer(b, 2, PAXOS_VERDICT);
+	put_answer(b, 3, PAXOS_VERDICT);
+}
+
+/* A replica of a new cell is elected, and slots are chosen. */
 static void write_paxos(void)
 {
 	struct buffer b;
 
 	buffer_init(&b, 1024);
-	PUT(&b, 255, 0, 7);
-	PUT(&b, 0, 5, 0, 5, 0, 5);
-	put_answer(&b, 0, PAXOS_PROBE_REPLY);
-	PUT(&b, 3, 255, 0, 5);
-	put_answer(&b, 2, PAXOS_PROMISE);
+	put_vetting(&b);
+	PUT(&b, 0, 5);
+	put_answer(&b, 6, PAXOS_PROBE_REPLY);
+	put_answer(&b, 7, PAXOS_PROBE_REPLY);
+	PUT(&b, 3, 255);
+	put_answer(&b, 8, PAXOS_PROMISE);
+	put_answer(&b, 9, PAXOS_PROMISE);
 	PUT(&b, 3, 255, 5, 3, 0, 'o', 'n', 'e', 3, 255);
-	for (unsigned i = 4; i < 10; i++)
+	for (unsigned i = 10; i < 16; i++)
 		put_answer(&b, i, PAXOS_ACCEPTED);
 	PUT(&b, 3, 255, 0, 5, 0, 5);
-	for (unsigned i = 6; i < 12; i++)
+	for (unsigned i = 0; i < 6; i++)
 		put_answer(&b, i, PAXOS_HEARTBEAT_ACK);
 	PUT(&b, 3, 255, 0, 5, 8, 0);
 	write_buffer("paxos", "master", &b);
 	/* A follower that hears of a master, and accepts. */
-	PUT(&b, 255, 0, 7, 0, 1);
-	PUT(&b, 10, 0, 0, 64, PAXOS_PREPARE - 1, 17, 1, 1, 40, 0);
-	PUT(&b, 3, 255);
-	PUT(&b, 10, 0, 0, 64, PAXOS_ACCEPT - 1, 17, 1, 1, 40, 0, 1, 0, 3, 255);
-	PUT(&b, 10, 0, 0, 16, PAXOS_HEARTBEAT - 1, 17, 0, 2, 1, 40, 0, 0, 6, 0, 1, 1, 17, 1, 1, 5,
-	    1);
+	put_vetting(&b);
+	PUT(&b, 10, 0, 0, 64, PAXOS_PREPARE - 1, 16, 1, 1, 40, 0, 3, 255);
+	PUT(&b, 10, 0, 0, 64, PAXOS_ACCEPT - 1, 16, 1, 1, 40, 0, 1, 0, 3, 255);
+	PUT(&b, 10, 0, 0, 16, PAXOS_HEARTBEAT - 1, 16, 0, 2, 1, 40, 0, 0);
+	PUT(&b, 6, 0, 0, 1, 1, 16, 1, 5, 1);
 	write_buffer("paxos", "follower", &b);
 	buffer_release(&b);
 }
