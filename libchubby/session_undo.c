@@ -39,12 +39,24 @@ static bool claims(const struct request *r, struct bytes handle)
 	return false;
 }
 
+/* Whether it is about a lock that is being undone. */
+static bool meets(const struct request *r, const struct request *undone)
+{
+	if (undone->kind != MESSAGE_MULTI)
+		return claims(r, undone->handle);
+	for (uint32_t i = 0; i < undone->multi.count; i++) {
+		if (claims(r, undone->multi.ops[i].handle))
+			return true;
+	}
+	return false;
+}
+
 bool waits_for_undo(const struct session *s, const struct call *c)
 {
 	if (s->undoing == 0 || c->undoes)
 		return false;
 	for (const struct call *o = s->calls; o != NULL; o = o->hh.next) {
-		if (o->undoes && claims(&c->request, o->request.handle))
+		if (o->undoes && meets(&c->request, &o->request))
 			return true;
 	}
 	return false;
@@ -124,8 +136,10 @@ void call_abandon(struct session *s, struct call *c, enum error e, const char *t
 		return;
 	}
 	caller_told(s, c, &r);
-	if (c->request.kind == MESSAGE_MULTI)
+	if (c->request.kind == MESSAGE_MULTI) {
 		multi_remember(c);
+		call_undoes(s, c);
+	}
 	c->request.guard_sequencer = BYTES_NONE;
 	c->abandoned = true;
 	c->deadline_ns = TIME_NEVER;

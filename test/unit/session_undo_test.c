@@ -178,6 +178,54 @@ static void cancelled_multi_releases(void **state)
 	}
 }
 
+/* Until it is known what a cancelled multi got, and that is given back, nothing else is asked about
+ * those locks: a release on its way would take what was acquired anew. */
+static void cancelled_multi_goes_first(void **state)
+{
+	static const uint8_t one[4] = {1, 2, 3, 4}, two[4] = {5};
+
+	for (int refused = 0; refused <= 1; refused++) {
+		struct wire_multi_op ops[] = {
+			{.kind = WIRE_MULTI_ACQUIRE, .handle = {two, 4}},
+			{.kind = WIRE_MULTI_ACQUIRE, .handle = {one, 4}},
+		};
+		struct request r = {.kind = MESSAGE_MULTI};
+		struct client c;
+		int a, b, d;
+		struct session_request q = {.request = &r,
+					    .deadline_ns = TIME_NEVER,
+					    .context = &a};
+		struct connected l;
+		uint64_t id, multi_id, first, second;
+
+		r.multi.ops = ops;
+		r.multi.count = 2;
+		begin(&c);
+		l = connect(&c);
+		id = session_call(c.s, c.now, &q);
+		look(&c);
+		multi_id = sent(&c, MESSAGE_MULTI)->call_id;
+		cancel(&c, id);
+		begun(&c, MESSAGE_RELEASE, &b);
+		assert_null(sent(&c, MESSAGE_RELEASE));
+		begun(&c, MESSAGE_ACQUIRE, &d);
+		assert_null(sent(&c, MESSAGE_ACQUIRE));
+		refuse(&c, l.link, multi_id, MESSAGE_MULTI, refused ? ERROR_BUSY : ERROR_OK);
+		if (!refused) {
+			assert_int_equal(count_of(&c, SESSION_SEND), 2);
+			assert_null(sent(&c, MESSAGE_ACQUIRE));
+			first = sent(&c, MESSAGE_RELEASE)->call_id;
+			second = first + 1;
+			refuse(&c, l.link, first, MESSAGE_RELEASE, ERROR_OK);
+			assert_null(sent(&c, MESSAGE_ACQUIRE));
+			refuse(&c, l.link, second, MESSAGE_RELEASE, ERROR_OK);
+		}
+		assert_non_null(sent(&c, MESSAGE_RELEASE));
+		assert_non_null(sent(&c, MESSAGE_ACQUIRE));
+		end(&c);
+	}
+}
+
 /* ---- rest ----------------------------------------------------------------------------------- */
 
 static void told_idle(struct client *c, uint64_t link)
@@ -324,6 +372,7 @@ int main(void)
 		cmocka_unit_test(cancelled_acquire_goes_first),
 		cmocka_unit_test(handle_without_owner_is_closed),
 		cmocka_unit_test(cancelled_multi_releases),
+		cmocka_unit_test(cancelled_multi_goes_first),
 		cmocka_unit_test(rests_and_wakes),
 		cmocka_unit_test(call_meets_the_end),
 		cmocka_unit_test(wakes_without_a_master),
