@@ -71,6 +71,8 @@ static void async_link(struct chubby_call *call)
 /* With the calls_mutex. */
 static void async_unlink(struct chubby_call *call)
 {
+	if (call->previous == NULL && call->cell->calls != call)
+		return; /* what is given back was never linked */
 	if (call->previous != NULL)
 		call->previous->next = call->next;
 	else
@@ -103,6 +105,9 @@ enum chubby_code async_start(struct chubby_call *call, chubby_done_callback *don
 	if (done != NULL)
 		callbacks_need(&cell->callbacks);
 	async_link(call);
+	/* Linked first: who poisons the handle from here on finds the call. */
+	if (call->handle != NULL && atomic_load(&call->handle->poisoned))
+		atomic_store(&call->cancelled, true);
 	atomic_fetch_add(&call->references, 1); /* the library thread's */
 	memcpy(&former, ret_call, sizeof(former));
 	*ret_call = call; /* before it can be done: its callback may look for it there */
@@ -129,13 +134,14 @@ enum chubby_code async_start_on(struct chubby_handle *h, const struct client_cal
 				struct chubby_error *ret_error)
 {
 	enum chubby_code code = client_enter(h->cell, ret_error);
+	struct chubby *cell = h->cell; /* once it is begun, its callback may close the handle */
 	struct chubby_call *call;
 
 	if (code != CHUBBY_OK) {
 		free(copy);
 		return code;
 	}
-	call = async_new(h->cell, prepared, verb, h->path);
+	call = async_new(cell, prepared, verb, h->path);
 	call->copy = copy;
 	call->handle = h;
 	call->was_held = atomic_load(&h->held);
@@ -145,9 +151,8 @@ enum chubby_code async_start_on(struct chubby_handle *h, const struct client_cal
 	call->client.guard = handle_guard(h);
 	if (call->client.guard != NULL)
 		call->client.request.guard_sequencer = bytes_of_text(call->client.guard);
-	atomic_store(&call->cancelled, atomic_load(&h->poisoned));
 	code = async_start(call, done, context, ret_call, ret_error);
-	client_leave(h->cell);
+	client_leave(cell);
 	return code;
 }
 
@@ -228,7 +233,9 @@ void async_arrived(struct chubby_call *call)
 		atomic_store(&call->handle->held, false);
 	atomic_store(&call->done, true);
 	pthread_cond_broadcast(&call->changed);
-	if (!discarded && call->function != NULL)
+	if (discarded)
+		async_unlink(call);
+	else if (call->function != NULL)
 		callbacks_owe(&cell->callbacks, call);
 	pthread_mutex_unlock(&cell->calls_mutex);
 	if (discarded)
@@ -350,7 +357,9 @@ void chubby_call_discard(struct chubby_call *call)
 	pthread_mutex_lock(&cell->calls_mutex);
 	call->discarded = true;
 	done = atomic_load(&call->done);
-	async_unlink(call);
+	/* Until it is done, its handle must be able to tell it that it is closed. */
+	if (done)
+		async_unlink(call);
 	pthread_mutex_unlock(&cell->calls_mutex);
 	callbacks_forget(&cell->callbacks, call);
 	if (done)

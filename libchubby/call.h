@@ -34,7 +34,8 @@ struct chubby_call {
 	struct chubby_handle *handle; /* borrowed; NULL: none, or closed since */
 	bool discarded;
 	pthread_cond_t changed;
-	struct chubby_call *previous, *next; /* of the cell's, until finished or discarded */
+	/* Of the cell's: until it is finished, or discarded and done. */
+	struct chubby_call *previous, *next;
 
 	/* Guarded by the callbacks' mutex. */
 	bool owed;

@@ -31,6 +31,7 @@ struct client_call {
 	int64_t deadline_ns;    /* 0: the connection's default */
 	char *guard;            /* owned: what request.guard_sequencer points to; may be NULL */
 	uint64_t handle_number;
+	const atomic_bool *poisoned; /* of the handle of a call that blocks; NULL: none */
 	/* results */
 	enum error error;
 	struct reply reply;               /* OK: points into `arena` */

@@ -227,6 +227,7 @@ enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c, con
 	} else {
 		c->request.handle = (struct bytes){h->token, h->token_size};
 		c->handle_number = h->number;
+		c->poisoned = &h->poisoned;
 		c->guard = handle_guard(h);
 		if (c->guard != NULL)
 			c->request.guard_sequencer = bytes_of_text(c->guard);

@@ -171,7 +171,9 @@ static void call_begin(struct chubby *cell, int64_t now_ns, struct client_call *
 		.context = c,
 	};
 
-	if (c->owner != NULL && async_is_cancelled(c->owner))
+	/* Here too: what was posted behind a poison is not ended by it. */
+	if ((c->owner != NULL && async_is_cancelled(c->owner)) ||
+	    (c->poisoned != NULL && atomic_load(c->poisoned)))
 		call_done(c, &cancelled, NULL);
 	else
 		c->session_call = session_call(cell->session, now_ns, &r);
