@@ -47,6 +47,7 @@
 #define CELL_SESSION_LEASE_MIN_NS (1 * NS_PER_S)
 #define CELL_SESSION_LEASE_MAX_NS (60 * NS_PER_S)
 #define CELL_WAITERS_MAX 100000 /* of one lock */
+#define CELL_HOLDERS_MAX 100000 /* of one lock; keepers of one node as well */
 #define CELL_TEXT_MAX_BYTES 256 /* principal, host, command: display texts are cut to this */
 #define CELL_ACL_NAMES 3
 

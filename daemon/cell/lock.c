@@ -185,7 +185,8 @@ bool lock_admits(const struct lock *l, enum lock_mode mode)
 	CHECK(mode == LOCK_SHARED || mode == LOCK_EXCLUSIVE);
 	if (lock_delayed(l) && (l->delay_after == LOCK_EXCLUSIVE || mode == LOCK_EXCLUSIVE))
 		return false;
-	return l->mode == LOCK_FREE || (l->mode == LOCK_SHARED && mode == LOCK_SHARED);
+	return l->mode == LOCK_FREE || (l->mode == LOCK_SHARED && mode == LOCK_SHARED &&
+					l->holder_count < CELL_HOLDERS_MAX);
 }
 
 /* Gives the claim, new or waiting until now, a hold. */

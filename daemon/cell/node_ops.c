@@ -71,13 +71,16 @@ static void tell_node(struct result *r, const struct node_entry *n)
 
 /* An open: the handle becomes a keeper of what is ephemeral. Handles are kept one by one, and not
  * counted by session, so that a master that never saw them knows which are open still. */
-static void keep_opened(struct cell *c, struct node_entry *n, struct keeper keeper)
+static enum error keep_opened(struct cell *c, struct node_entry *n, struct keeper keeper)
 {
 	if (!n->node.ephemeral || keeper.session.n == 0 || node_has_keeper(n, keeper))
-		return;
+		return ERROR_OK;
+	if (n->node.keeper_count >= CELL_HOLDERS_MAX)
+		return ERROR_RESOURCE_EXHAUSTED;
 	node_add_keeper(c, n, keeper);
 	node_touch(c, n);
 	node_judge_reapable(c, n);
+	return ERROR_OK;
 }
 
 enum error apply_node_create(struct cell *c, const struct entry *e, struct result *r)
@@ -102,8 +105,7 @@ enum error apply_node_create(struct cell *c, const struct entry *e, struct resul
 		tell_node(r, n);
 		if (e->node_create.exclusive)
 			return ERROR_EXISTS;
-		keep_opened(c, n, keeper);
-		return ERROR_OK;
+		return keep_opened(c, n, keeper);
 	}
 	error = node_parent_of(c, plan.path, &parent);
 	if (error != ERROR_OK)
@@ -112,7 +114,7 @@ enum error apply_node_create(struct cell *c, const struct entry *e, struct resul
 		return ERROR_NOT_DIRECTORY;
 
 	n = node_make(c, parent, &plan);
-	keep_opened(c, n, keeper);
+	CHECK(keep_opened(c, n, keeper) == ERROR_OK); /* the first */
 	node_effect(c, EFFECT_NODE_CREATED, n);
 	tell_node(r, n);
 	r->created = true;
@@ -246,8 +248,7 @@ enum error apply_keep(struct cell *c, const struct entry *e, struct result *r)
 	r->instance = n->node.instance;
 	if (!n->node.ephemeral)
 		return ERROR_WRONG_KIND;
-	keep_opened(c, n, (struct keeper){e->session, e->keep.handle});
-	return ERROR_OK;
+	return keep_opened(c, n, (struct keeper){e->session, e->keep.handle});
 }
 
 /* All at once, so that nothing is left when the master that proposed it dies. A handle that has

@@ -289,6 +289,24 @@ static void the_queue_has_a_maximum(void **state)
 	assert_sound(f->cell);
 }
 
+/* One row holds them all: beyond the maximum who wants to share waits. */
+static void holders_have_a_maximum(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t node = make_file(f, "/l");
+	struct entry e = acquire_entry(make_session(f), node, 0, SHARED);
+
+	for (; e.acquire.handle.n < CELL_HOLDERS_MAX; e.acquire.handle.n++)
+		cell_apply(f->cell, &e, &f->outcome);
+	assert_int_equal(cell_node(f->cell, node)->lock->holder_count, CELL_HOLDERS_MAX);
+	assert_int_not_equal(apply(f, &e).ticket.n, 0);
+	e.kind = ENTRY_CLOSE;
+	e.keep.handle.n = 0;
+	e.keep.instance = node;
+	assert_int_equal(apply(f, &e).error, ERROR_OK);
+	assert_int_equal(effect_at(f, EFFECT_GRANTED, 0)->handle.n, CELL_HOLDERS_MAX);
+}
+
 /* ---- lock-delay ---------------------------------------------------------------------------- */
 
 enum ending { RELEASE, CLOSE, EXPIRE, REVOKE_SESSION, REVOKE_GRANT };
@@ -467,6 +485,7 @@ int main(void)
 		TEST(cancel_takes_the_waiter_out),
 		TEST(delete_ends_waits_and_own_holds),
 		TEST(the_queue_has_a_maximum),
+		TEST(holders_have_a_maximum),
 		TEST(lock_delay_bars_whom_it_must),
 		TEST(the_end_of_the_delay_lets_waiters_in),
 		TEST(a_second_failed_reader_extends_the_delay),

@@ -291,6 +291,23 @@ static void handles_keep_one_by_one(void **state)
 	assert_int_equal(effect_at(f, EFFECT_UNKEPT, 0)->instance, node);
 }
 
+/* One row holds them all. */
+static void keepers_have_a_maximum(void **state)
+{
+	struct fixture *f = *state;
+	struct session_id a = make_session(f);
+	uint64_t node = create(f, a, "/e", (struct node_options){.ephemeral = true}).instance;
+	struct entry e = {.kind = ENTRY_KEEP, .session = a, .keep = {.instance = node}};
+
+	while (++e.keep.handle.n < CELL_HOLDERS_MAX)
+		cell_apply(f->cell, &e, &f->outcome);
+	assert_int_equal(cell_node(f->cell, node)->keeper_count, CELL_HOLDERS_MAX);
+	assert_int_equal(apply(f, &e).error, ERROR_RESOURCE_EXHAUSTED);
+	assert_int_equal(create(f, make_session(f), "/e", (struct node_options){0}).error,
+			 ERROR_RESOURCE_EXHAUSTED);
+	assert_int_equal(cell_node(f->cell, node)->keeper_count, CELL_HOLDERS_MAX);
+}
+
 /* A close gives up all that the handle has, and nothing of any other. */
 static void close_leaves_nothing(void **state)
 {
@@ -408,6 +425,7 @@ int main(void)
 		TEST(acl_names_are_inherited),
 		TEST(ephemeral_goes_after_its_last_keeper),
 		TEST(handles_keep_one_by_one),
+		TEST(keepers_have_a_maximum),
 		TEST(close_leaves_nothing),
 		TEST(permanent_nodes_have_no_keepers),
 		TEST(keeping_a_directory_keeps_no_child),
