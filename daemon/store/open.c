@@ -219,8 +219,8 @@ static enum error open_state(struct store *s, char **ret_trouble)
 		e = state_read_mark(s->state.db, STORE_FILE_STATE, &s->identity, &s->state.mark,
 				    ret_trouble);
 	if (e == ERROR_OK) {
-		/* Nobody waits for the state: its own commits may copy the WAL. */
-		rc = db_exec(s->state.db, "PRAGMA wal_autocheckpoint=1000");
+		rc = db_exec(s->state.db,
+			     "PRAGMA wal_autocheckpoint=" STORE_STATE_CHECKPOINT_FRAMES);
 		if (rc == SQLITE_OK)
 			rc = state_prepare(&s->state);
 		if (rc != SQLITE_OK)

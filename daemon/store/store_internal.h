@@ -30,7 +30,13 @@
 
 /* The WAL is copied into the database in the background from this many frames on: as measured,
  * SQLite's own default is faster than never, since the file is then written again, not extended. */
+#ifndef STORE_CHECKPOINT_FRAMES
 #define STORE_CHECKPOINT_FRAMES 1000
+#endif
+/* Text of a PRAGMA: nobody waits for the state, so its own commits may copy the WAL. */
+#ifndef STORE_STATE_CHECKPOINT_FRAMES
+#define STORE_STATE_CHECKPOINT_FRAMES "1000"
+#endif
 
 /* Rows and bytes that one transaction trims at most, so that it delays no commit for long. */
 #define STORE_TRIM_ROWS 512
