@@ -39,6 +39,15 @@ static void died(int signal_number)
 	raise(signal_number);
 }
 
+/* A sanitizer that watches already says more. */
+static void watch(int signal_number)
+{
+	struct sigaction old;
+
+	if (sigaction(signal_number, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+		signal(signal_number, died);
+}
+
 /* Of its own size, so that a read beyond the end is seen. */
 static void run_one(struct bytes b)
 {
@@ -232,7 +241,10 @@ int main(int argc, char **argv)
 			argv[0]);
 		return 64;
 	}
-	signal(SIGABRT, died);
+	watch(SIGABRT);
+	watch(SIGSEGV);
+	watch(SIGBUS);
+	watch(SIGFPE);
 	run_all(c, argv[0], seed, from, rounds);
 	printf("%zu inputs and %llu mutations of them did no harm\n", c->count,
 	       (unsigned long long)(rounds - from));

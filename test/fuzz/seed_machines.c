@@ -88,8 +88,10 @@ static void write_patches(void)
 	cell_free(c);
 	buffer_init(&b, 1024);
 	seed_number(&b, 0, 1);
+	seed_write("log", "as-written", buffer_view(&b));
 	write_buffer("state", "as-written", &b);
 	seed_number(&b, 2, 1);
+	seed_write("log", "empty-wal", buffer_view(&b));
 	write_buffer("state", "mended", &b);
 	for (unsigned choice = 0; choice <= 16; choice = choice == 0 ? 2 : 2 * choice) {
 		char name[32];
@@ -112,6 +114,7 @@ static void write_patches(void)
 	seed_number(&b, 2, 1);
 	seed_number(&b, 0x5555, 2);
 	seed_write("snapshot", "patched", buffer_view(&b));
+	seed_write("log", "patched", buffer_view(&b));
 	write_buffer("state", "patched", &b);
 	buffer_release(&b);
 }

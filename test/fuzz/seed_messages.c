@@ -52,6 +52,26 @@ static void write_request(struct setting *s, enum message_kind kind)
 	setting_next(s);
 }
 
+/* With texts as long as they may be: one byte more is too much. */
+static void write_longest(struct setting *s)
+{
+	uint8_t bytes[WIRE_NAME_MAX_BYTES + 1];
+	struct request r = {.kind = MESSAGE_CLOSE, .handle = {bytes, WIRE_HANDLE_MAX_BYTES}};
+	enum error e;
+
+	memset(bytes, 'x', sizeof(bytes));
+	e = wire_encode_request(&r, &s->out);
+	CHECK(e == ERROR_OK);
+	write_chosen("request", "longest-handle", r.kind, s);
+	setting_next(s);
+	r = (struct request){.kind = MESSAGE_READ_DIR};
+	r.read_dir.after = (struct bytes){bytes, WIRE_NAME_MAX_BYTES};
+	e = wire_encode_request(&r, &s->out);
+	CHECK(e == ERROR_OK);
+	write_chosen("request", "longest-name", r.kind, s);
+	setting_next(s);
+}
+
 static void write_reply(struct setting *s, enum message_kind kind)
 {
 	const char *called = message_kind_name(kind);
@@ -195,6 +215,7 @@ void seed_messages(void)
 			write_request(&s, kind);
 		write_reply(&s, kind);
 	}
+	write_longest(&s);
 	write_refusal(&s);
 	for (enum entry_kind kind = ENTRY_EPOCH; kind < ENTRY_KIND_END; kind++)
 		write_entry(&s, kind);
