@@ -1,12 +1,11 @@
 /*
  * chubby status: every server of the list is asked about itself at the same time, so that a stopped
- * one costs no more than its own silence; the master's view fills in the rest.
+ * one costs no more than its own silence; then the replicas that the answers name.
  */
-#include "cli.h"
+#include "status.h"
 
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,23 +13,11 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define REPLY_MAX_BYTES ((size_t)4 << 20)
 /* Well below the two seconds in which a person wants to know. */
 #define SERVER_TIMEOUT_MS 1500
 /* Elections take about half a second. */
 #define ELECTION_PATIENCE_NS (2 * NS_PER_S)
 #define ASK_AGAIN_MS 50
-
-struct asked {
-	struct chubby_operator *o;
-	uint32_t server;
-	int64_t timeout_ns;
-	pthread_t thread;
-	bool answered;
-	struct reply reply; /* points into `arena` */
-	struct arena arena;
-	struct chubby_error error;
-};
 
 /* One replica, from its own word where it answered. */
 struct row {
@@ -41,42 +28,13 @@ struct row {
 
 struct view {
 	uint32_t asked_count;
-	struct asked *asked; /* owned */
+	struct asked asked[ASKED_MAX];
 	uint32_t row_count;
 	struct row rows[MEMBERS_MAX];
 	const struct asked *master; /* NULL: nobody says that it is */
 	const struct row *master_row;
 	uint32_t voting, answering;
 };
-
-static void *ask(void *argument)
-{
-	struct asked *a = argument;
-	struct request r = {.kind = MESSAGE_STATUS};
-
-	a->answered = operator_call_server(a->o, a->server, &r, a->timeout_ns, &a->arena, &a->reply,
-					   &a->error) == ERROR_OK;
-	return NULL;
-}
-
-static void ask_all(const struct cli *c, struct chubby_operator *o, struct view *v)
-{
-	int64_t ms = c->settings.timeout_ms > 0 ? c->settings.timeout_ms : SERVER_TIMEOUT_MS;
-
-	v->asked_count = operator_server_count(o);
-	v->asked = mem_zalloc(v->asked_count * sizeof(*v->asked));
-	for (uint32_t i = 0; i < v->asked_count; i++) {
-		struct asked *a = &v->asked[i];
-
-		a->o = o;
-		a->server = i;
-		a->timeout_ns = ms * NS_PER_MS;
-		arena_init(&a->arena, REPLY_MAX_BYTES);
-		CHECK(pthread_create(&a->thread, NULL, ask, a) == 0);
-	}
-	for (uint32_t i = 0; i < v->asked_count; i++)
-		pthread_join(v->asked[i].thread, NULL);
-}
 
 /* ---- putting it together -------------------------------------------------------------------- */
 
@@ -219,13 +177,13 @@ static json_t *json_of_row(const struct row *row)
 }
 
 /* Servers that nobody knows as replicas, since nobody answered. */
-static json_t *json_of_silent(const char *address)
+static json_t *json_of_silent(const struct asked *a)
 {
-	return json_pack("{s:n, s:s, s:s, s:n, s:n}", "id", "address", address, "state",
-			 "unreachable", "voting", "revision");
+	return json_pack("{s:n, s:s, s:s, s:n, s:n, s:s}", "id", "address", a->address, "state",
+			 "unreachable", "voting", "revision", "trouble", a->error.message);
 }
 
-static int show_json(const struct cli *c, struct chubby_operator *o, const struct view *v)
+static int show_json(const struct cli *c, const struct view *v)
 {
 	json_t *replicas = json_array(), *master = json_null();
 	const struct reply *r = v->master != NULL ? &v->master->reply : NULL;
@@ -234,7 +192,7 @@ static int show_json(const struct cli *c, struct chubby_operator *o, const struc
 	for (uint32_t i = 0; i < v->row_count; i++)
 		json_array_append_new(replicas, json_of_row(&v->rows[i]));
 	for (uint32_t i = 0; v->row_count == 0 && i < v->asked_count; i++)
-		json_array_append_new(replicas, json_of_silent(operator_server_address(o, i)));
+		json_array_append_new(replicas, json_of_silent(&v->asked[i]));
 	if (r != NULL)
 		master = json_pack("{s:i, s:o, s:I}", "id", (int)r->status.replica.n, "address",
 				   json_of_bytes(v->master_row != NULL
@@ -267,7 +225,7 @@ static void print_row(const struct row *row)
 	printf("\n");
 }
 
-static void show_text(const struct cli *c, struct chubby_operator *o, const struct view *v)
+static void show_text(const struct cli *c, const struct view *v)
 {
 	char name[128];
 
@@ -279,6 +237,9 @@ static void show_text(const struct cli *c, struct chubby_operator *o, const stru
 		       cell_name(c, v, name, sizeof(name)), r->status.tolerates,
 		       r->status.tolerates == 1 ? "" : "s", r->status.replica.n, r->epoch.n,
 		       r->status.node_count, r->status.session_count);
+	} else if (v->row_count == 0) {
+		printf("cell %s: no answer from any of %" PRIu32 " servers\n",
+		       cell_name(c, v, name, sizeof(name)), v->asked_count);
 	} else {
 		printf("cell %s: no master: %" PRIu32 " of %" PRIu32 " replicas answer, %" PRIu32
 		       " needed\n",
@@ -290,15 +251,19 @@ static void show_text(const struct cli *c, struct chubby_operator *o, const stru
 	for (uint32_t i = 0; i < v->row_count; i++)
 		print_row(&v->rows[i]);
 	for (uint32_t i = 0; v->row_count == 0 && i < v->asked_count; i++)
-		printf(" ?  %-22s unreachable\n", operator_server_address(o, i));
+		printf(" ?  %-22s unreachable: %s\n", v->asked[i].address,
+		       v->asked[i].error.message);
 }
 
 static void view_release(struct view *v)
 {
-	for (uint32_t i = 0; i < v->asked_count; i++)
-		arena_release(&v->asked[i].arena);
-	free(v->asked);
+	status_release(v->asked, v->asked_count);
 	*v = (struct view){0};
+}
+
+static int64_t server_timeout_ms(const struct cli *c)
+{
+	return c->settings.timeout_ms > 0 ? c->settings.timeout_ms : SERVER_TIMEOUT_MS;
 }
 
 /* A majority without a master is electing one: worth a moment's patience, asked again and again.
@@ -308,7 +273,7 @@ static void look(const struct cli *c, struct chubby_operator *o, struct view *v)
 	int64_t until_ns = clock_now_ns() + ELECTION_PATIENCE_NS;
 
 	for (;;) {
-		ask_all(c, o, v);
+		v->asked_count = status_ask(c, o, server_timeout_ms(c) * NS_PER_MS, v->asked);
 		merge(v);
 		if (v->master != NULL || v->answering < v->voting / 2 + 1 ||
 		    clock_now_ns() >= until_ns)
@@ -318,8 +283,60 @@ static void look(const struct cli *c, struct chubby_operator *o, struct view *v)
 	}
 }
 
+/* A server that answers, but as another cell's: no replica is missing. NULL: none did. */
+static const struct chubby_error *refusal_of(const struct view *v)
+{
+	const struct chubby_error *found = NULL;
+
+	for (uint32_t i = 0; i < v->asked_count; i++) {
+		if (v->asked[i].answered)
+			return NULL;
+		if (v->asked[i].error.code != CHUBBY_UNAVAILABLE)
+			found = &v->asked[i].error;
+	}
+	return found;
+}
+
+/* An answer that names a master which does not speak for itself. */
+static const struct reply *heard_of(const struct view *v)
+{
+	for (uint32_t i = 0; i < v->asked_count; i++) {
+		if (v->asked[i].answered && v->asked[i].reply.status.master.n != 0)
+			return &v->asked[i].reply;
+	}
+	return NULL;
+}
+
+/* Why there is no master, and what to do about it. */
+static int no_master(const struct cli *c, const struct view *v)
+{
+	const struct reply *heard = heard_of(v);
+	uint32_t needed = v->voting / 2 + 1;
+
+	if (heard != NULL)
+		say("no master answers: replica %" PRIu32 " follows replica %" PRIu32
+		    ", which did not answer within %" PRId64 " ms; can %.*s be reached from here?",
+		    heard->status.replica.n, heard->status.master.n, server_timeout_ms(c),
+		    (int)heard->status.master_address.size,
+		    (const char *)heard->status.master_address.data);
+	else if (v->row_count == 0)
+		say("none of %" PRIu32 " servers answered within %" PRId64
+		    " ms: is the cell running, and is --servers right?",
+		    v->asked_count, server_timeout_ms(c));
+	else if (v->answering >= needed)
+		say("no master: %" PRIu32 " of %" PRIu32 " replicas answer, %" PRIu32
+		    " needed; an election is under way",
+		    v->answering, v->voting, needed);
+	else
+		say("no master: %" PRIu32 " of %" PRIu32 " replicas answered within %" PRId64
+		    " ms, %" PRIu32 " needed: start the missing ones",
+		    v->answering, v->voting, server_timeout_ms(c), needed);
+	return error_exit_code(ERROR_UNAVAILABLE);
+}
+
 int command_status(const struct cli *c)
 {
+	const struct chubby_error *refused;
 	struct chubby_operator *o;
 	struct chubby_error e;
 	struct view v = {0};
@@ -328,17 +345,15 @@ int command_status(const struct cli *c)
 	if (operator_open(c->settings.servers, c->settings.cell, &o, &e) != ERROR_OK)
 		return failure(&e);
 	look(c, o, &v);
-	if (c->json)
-		status = show_json(c, o, &v);
+	refused = refusal_of(&v);
+	if (refused != NULL)
+		status = failure(refused);
+	else if (c->json)
+		status = show_json(c, &v);
 	else
-		show_text(c, o, &v);
-	if (status == 0 && v.master == NULL) {
-		say("no master: %" PRIu32 " of %" PRIu32 " replicas answer, %" PRIu32 " needed%s",
-		    v.answering, v.voting, v.voting / 2 + 1,
-		    v.answering >= v.voting / 2 + 1 ? "; an election is under way"
-						    : ": start the missing ones");
-		status = error_exit_code(ERROR_UNAVAILABLE);
-	}
+		show_text(c, &v);
+	if (status == 0 && v.master == NULL)
+		status = no_master(c, &v);
 	view_release(&v);
 	operator_close(o);
 	return status;

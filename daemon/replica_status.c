@@ -2,6 +2,7 @@
  * What `chubby status` is told: this replica's own state, and of the others what they said last.
  */
 #include "replica_internal.h"
+#include "wire/path.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -111,10 +112,16 @@ void replica_status(struct replica *r, struct net_call call, const struct reques
 	struct replica_id leader = paxos_leader(r->paxos, now_ns);
 	uint8_t digest[16];
 	uint32_t alive = 0;
+	char why[384];
 
 	if (request->cell.size > 0 &&
 	    !bytes_equal(request->cell, bytes_of_text(r->identity->cell_name))) {
+		snprintf(why, sizeof(why), "this is cell %s, not %.*s", r->identity->cell_name,
+			 (int)(request->cell.size < 64 ? request->cell.size : 64),
+			 (const char *)request->cell.data);
 		out.error = ERROR_WRONG_CELL;
+		if (text_valid(bytes_of_text(why))) /* a name that was cut may not be */
+			out.message = bytes_of_text(why);
 		net_reply(r->net, call, &out);
 		return;
 	}

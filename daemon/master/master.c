@@ -2,7 +2,13 @@
  * Life of a master, the checks that every request passes, and the dispatch.
  */
 #include "master/master_internal.h"
+
+#include <stdio.h>
+
 #include "wire/path.h"
+
+/* A longer name is no cell's. */
+#define WRONG_CELL_SHOWN_BYTES 64u
 
 struct master *master_new(const struct master_config *config, const struct cell *cell)
 {
@@ -52,11 +58,24 @@ bool master_serving(const struct master *m)
 	return m->serving;
 }
 
+const char *wrong_cell(struct master *m, struct bytes asked)
+{
+	const size_t size = 160;
+	struct bytes own = cell_meta(m->cell)->name;
+	char *text = output_alloc(m, size);
+
+	if (asked.size > WRONG_CELL_SHOWN_BYTES || !text_valid(asked))
+		return NULL;
+	snprintf(text, size, "this is cell %.*s, not %.*s", (int)own.size, (const char *)own.data,
+		 (int)asked.size, (const char *)asked.data);
+	return text;
+}
+
 bool cell_matches(struct master *m, struct inbound *in, struct bytes cell)
 {
 	if (cell.size == 0 || bytes_equal(cell, cell_meta(m->cell)->name))
 		return true;
-	reply_error(m, in->call, in->r->kind, ERROR_WRONG_CELL, NULL);
+	reply_error(m, in->call, in->r->kind, ERROR_WRONG_CELL, wrong_cell(m, cell));
 	return false;
 }
 
@@ -79,7 +98,10 @@ bool path_resolve(struct master *m, struct inbound *in, struct bytes full, struc
 {
 	const char *why = NULL;
 	enum error e = path_inside(m, full, ret_inner, &why);
+	struct bytes cell, inner;
 
+	if (e == ERROR_WRONG_CELL && path_parse(full, &cell, &inner, &why) == ERROR_OK)
+		why = wrong_cell(m, cell);
 	if (e != ERROR_OK)
 		reply_error(m, in->call, in->r->kind, e, why);
 	return e == ERROR_OK;
