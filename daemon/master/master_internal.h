@@ -289,6 +289,8 @@ void lock_wait_ended(struct master *m, const struct effect *e);
 void lock_wait_watch(struct master *m, uint64_t instance, const struct lock_waiter *w);
 void lock_wait_unwatch(struct master *m, const struct effect *e);
 void lock_delay_watch(struct master *m, uint64_t instance, int64_t delay_ns, struct revision began);
+/* How long the lock-delay lasts still, at most; 0: there is none. */
+int64_t lock_delay_left_ns(const struct master *m, const struct node *n);
 void lock_timer_fired(struct master *m, const struct moment *at, struct timer *t);
 void lock_timers_clear(struct master *m);
 
@@ -330,6 +332,8 @@ struct open_call *propose_for(struct master *m, struct inbound *in, struct entry
 MUST_USE enum error path_inside(const struct master *m, struct bytes full, struct bytes *ret_inner,
 				const char **ret_why);
 /* The same; on failure the call is answered. */
+/* "this is cell a, not b", or NULL if the name cannot be shown. For one reply. */
+const char *wrong_cell(struct master *m, struct bytes asked);
 bool path_resolve(struct master *m, struct inbound *in, struct bytes full, struct bytes *ret_inner);
 
 #endif
