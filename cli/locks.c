@@ -40,11 +40,13 @@ static json_t *json_of_lock(const struct wire_lock_status *l, int64_t now_unix_m
 		json_array_append_new(holders, json_of_party(&l->holders[i], now_unix_ms, true));
 	for (uint32_t i = 0; i < l->shown_waiter_count; i++)
 		json_array_append_new(waiters, json_of_party(&l->waiters[i], now_unix_ms, false));
-	return json_pack("{s:o, s:s, s:I, s:I, s:o, s:o, s:I, s:I}", "path", json_of_bytes(l->path),
-			 "mode", mode_name(l->mode), "instance", (json_int_t)l->instance,
-			 "lock_generation", (json_int_t)l->lock_generation, "holders", holders,
-			 "waiters", waiters, "waiter_count", (json_int_t)l->waiter_count,
-			 "lock_delay_ms", (json_int_t)(l->lock_delay_ns / NS_PER_MS));
+	return json_pack("{s:o, s:s, s:I, s:I, s:o, s:o, s:I, s:I, s:I}", "path",
+			 json_of_bytes(l->path), "mode", mode_name(l->mode), "instance",
+			 (json_int_t)l->instance, "lock_generation", (json_int_t)l->lock_generation,
+			 "holders", holders, "waiters", waiters, "waiter_count",
+			 (json_int_t)l->waiter_count, "lock_delay_ms",
+			 (json_int_t)(l->lock_delay_ns / NS_PER_MS), "lock_delay_left_ms",
+			 (json_int_t)(l->lock_delay_left_ns / NS_PER_MS));
 }
 
 static void print_party(const char *role, const struct wire_lock_party *p, int64_t now_unix_ms)
@@ -69,7 +71,9 @@ static void print_lock(const struct wire_lock_status *l, int64_t now_unix_ms)
 	print_bytes(l->path);
 	printf("  %s", mode_name(l->mode));
 	if (l->lock_delay_ns > 0)
-		printf(", in lock-delay of %" PRId64 " ms", l->lock_delay_ns / NS_PER_MS);
+		printf(", in lock-delay of %.1f s, %.1f s left",
+		       (double)l->lock_delay_ns / NS_PER_S,
+		       (double)l->lock_delay_left_ns / NS_PER_S);
 	printf("\n");
 	for (uint32_t i = 0; i < l->holder_count; i++)
 		print_party("holder", &l->holders[i], now_unix_ms);
@@ -83,7 +87,7 @@ static void print_lock(const struct wire_lock_status *l, int64_t now_unix_ms)
 /* ---- locks ---------------------------------------------------------------------------------- */
 
 static int locks_page(const struct cli *c, struct chubby_operator *o, json_t *all, uint64_t *after,
-		      int64_t *ret_now_unix_ms)
+		      uint64_t *count, int64_t *ret_now_unix_ms)
 {
 	struct request r = {.kind = MESSAGE_LIST_LOCKS};
 	struct reply reply = {0};
@@ -104,9 +108,26 @@ static int locks_page(const struct cli *c, struct chubby_operator *o, json_t *al
 		else
 			print_lock(l, reply.list_locks.now_unix_ms);
 	}
+	*count += reply.list_locks.count;
 	*after = reply.list_locks.next;
 	*ret_now_unix_ms = reply.list_locks.now_unix_ms;
 	arena_release(&arena);
+	return status;
+}
+
+/* A node that was never locked is in no list: is there one? */
+static int node_there(const struct cli *c)
+{
+	struct chubby_handle *h;
+	struct chubby_error e;
+	struct chubby *cell;
+	int status = cell_connect(c, NULL, NULL, NULL, &cell);
+
+	if (status != 0)
+		return status;
+	if (chubby_open(cell, c->arguments[0], CHUBBY_READ, NULL, 0, &h, NULL, &e) != CHUBBY_OK)
+		status = failure(&e);
+	chubby_disconnect(cell);
 	return status;
 }
 
@@ -115,16 +136,18 @@ int command_locks(const struct cli *c)
 	struct chubby_operator *o;
 	json_t *all;
 	int64_t now_unix_ms = 0;
-	uint64_t after = 0;
+	uint64_t after = 0, count = 0;
 	int status = operator_connect(c, &o);
 
 	if (status != 0)
 		return status;
 	all = json_array();
 	do {
-		status = locks_page(c, o, all, &after, &now_unix_ms);
+		status = locks_page(c, o, all, &after, &count, &now_unix_ms);
 	} while (status == 0 && after != 0);
 	operator_close(o);
+	if (status == 0 && count == 0 && c->argument_count > 0)
+		status = node_there(c);
 	if (!c->json || status != 0) {
 		json_decref(all);
 		return status;

@@ -133,6 +133,24 @@ static void add_locks_of(uint64_t id, const struct wire_lock_status *l, json_t *
 	}
 }
 
+/* What became of the locks that it held: who waits for one may have it by now. */
+static void add_fate_of(const struct wire_lock_status *l, json_t *held)
+{
+	json_t *path = json_of_bytes(l->path), *lock;
+	size_t i;
+
+	json_array_foreach(held, i, lock)
+	{
+		if (!json_equal(json_object_get(lock, "path"), path))
+			continue;
+		json_object_set_new(lock, "taken", json_boolean(l->holder_count > 0));
+		json_object_set_new(lock, "lock_delay_left_ms",
+				    json_integer(l->lock_delay_left_ns / NS_PER_MS));
+	}
+	json_decref(path);
+}
+
+/* Before the session's end what it holds; with id 0 what became of it. */
 static int locks_of(const struct cli *c, struct chubby_operator *o, uint64_t id, json_t *held)
 {
 	struct request r = {.kind = MESSAGE_LIST_LOCKS};
@@ -145,7 +163,8 @@ static int locks_of(const struct cli *c, struct chubby_operator *o, uint64_t id,
 
 		status = operator_ask(c, o, &r, &arena, &reply);
 		for (uint32_t i = 0; status == 0 && i < reply.list_locks.count; i++)
-			add_locks_of(id, &reply.list_locks.locks[i], held);
+			id != 0 ? add_locks_of(id, &reply.list_locks.locks[i], held)
+				: add_fate_of(&reply.list_locks.locks[i], held);
 		r.list_locks.after = reply.list_locks.next;
 		arena_release(&arena);
 	} while (status == 0 && r.list_locks.after != 0);
@@ -186,7 +205,8 @@ static void print_text_of(const json_t *j, const char *key)
 
 static void print_ended(const json_t *session, const json_t *held)
 {
-	size_t count = json_array_size(held), i;
+	json_int_t left_ms;
+	size_t i;
 	json_t *lock;
 
 	printf("session %" JSON_INTEGER_FORMAT " is ended: ",
@@ -202,14 +222,19 @@ static void print_ended(const json_t *session, const json_t *held)
 	{
 		printf("  held ");
 		print_text_of(lock, "path");
-		printf(", %s, token %" JSON_INTEGER_FORMAT "\n", text_of(lock, "mode"),
+		left_ms = json_integer_value(json_object_get(lock, "lock_delay_left_ms"));
+		printf(", %s, token %" JSON_INTEGER_FORMAT ": ", text_of(lock, "mode"),
 		       json_integer_value(json_object_get(lock, "token")));
+		if (left_ms > 0)
+			printf("free when its lock-delay is over, in %.1f s\n",
+			       (double)left_ms / 1000);
+		else
+			printf("%s\n", json_is_true(json_object_get(lock, "taken"))
+					       ? "others hold it"
+					       : "free now");
 	}
-	if (count == 0)
+	if (json_array_size(held) == 0)
 		printf("  held no lock\n");
-	else
-		printf("  free when %s lock-delay is over; `chubby locks` shows how long\n",
-		       count == 1 ? "its" : "each one's");
 }
 
 static int end_and_show(const struct cli *c, struct chubby_operator *o, uint64_t id)
@@ -227,6 +252,8 @@ static int end_and_show(const struct cli *c, struct chubby_operator *o, uint64_t
 	status = locks_of(c, o, id, held);
 	if (status == 0)
 		status = end_session(c, o, id);
+	if (status == 0)
+		status = locks_of(c, o, 0, held);
 	if (status == 0 && !c->json)
 		print_ended(session, held);
 	if (status == 0 && c->json) {

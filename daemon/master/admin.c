@@ -71,6 +71,7 @@ static void lock_status(struct master *m, const struct node *n, struct wire_lock
 		.waiters = waiters,
 		.waiter_count = lock->waiter_count,
 		.lock_delay_ns = lock->delay_ns,
+		.lock_delay_left_ns = lock_delay_left_ns(m, n),
 	};
 	*bytes += out->path.size + 64;
 }

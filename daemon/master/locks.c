@@ -3,6 +3,10 @@
  * calls that wait for them, and the clocks of waits and lock-delays.
  */
 #include "master/master_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "wire/handle.h"
 #include "wire/path.h"
 #include "wire/sequencer.h"
@@ -52,13 +56,31 @@ struct wire_grant holder_grant(struct master *m, uint64_t instance, const struct
 	return grant_of(m, instance, lock->mode, h->grant, lock->period, lock->generation);
 }
 
+/* Nobody holds it, and yet it cannot be had: that wants to be said. NULL: somebody does. */
+static const char *busy_words(struct master *m, const struct node *n)
+{
+	const size_t size = 128;
+	char *text;
+
+	if (n == NULL || n->lock == NULL || n->lock->holder_count > 0 || n->lock->delay_ns <= 0)
+		return NULL;
+	text = output_alloc(m, size);
+	snprintf(text, size,
+		 "its last holder failed, and its lock-delay ends in %" PRId64 ".%" PRId64 " s",
+		 lock_delay_left_ns(m, n) / NS_PER_S,
+		 lock_delay_left_ns(m, n) % NS_PER_S / (NS_PER_S / 10));
+	return text;
+}
+
 void acquire_applied(struct master *m, const struct open_call *c, const struct result *r)
 {
 	struct reply out = {.kind = MESSAGE_ACQUIRE, .revision = r->revision.n};
 	const struct lock_holder *h;
 
 	if (r->error != ERROR_OK) {
-		reply_error(m, c->call, MESSAGE_ACQUIRE, r->error, NULL);
+		reply_error(m, c->call, MESSAGE_ACQUIRE, r->error,
+			    r->error == ERROR_BUSY ? busy_words(m, cell_node(m->cell, c->instance))
+						   : NULL);
 		return;
 	}
 	if (r->ticket.n != 0) {
@@ -389,6 +411,19 @@ void lock_wait_unwatch(struct master *m, const struct effect *e)
 
 	if (t != NULL)
 		lock_timer_drop(m, &m->waits, t);
+}
+
+int64_t lock_delay_left_ns(const struct master *m, const struct node *n)
+{
+	const struct lock_timer *t;
+	int64_t left_ns;
+
+	if (n->lock == NULL || n->lock->delay_ns <= 0)
+		return 0;
+	t = lock_timer_find(m->delays, n->instance, n->lock->delay_began.n);
+	/* Without a timer its end is in the log's hands already. */
+	left_ns = t == NULL ? 0 : t->timer.at_ns - m->session_now_ns;
+	return left_ns < 0 ? 0 : left_ns;
 }
 
 /* A node that went took its delay along, and a second failed shared hold begins it anew. */

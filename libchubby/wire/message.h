@@ -280,6 +280,7 @@ struct wire_lock_status {
 	const struct wire_lock_party *waiters;
 	uint32_t waiter_count; /* in truth */
 	int64_t lock_delay_ns;
+	int64_t lock_delay_left_ns;
 };
 
 struct wire_session_status {

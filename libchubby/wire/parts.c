@@ -134,6 +134,7 @@ static const struct field lock_status_rows[] = {
 		 &wire_lock_party, WIRE_LIST_MAX),
 	U32(LockStatus, waiter_count, wire_lock_status, waiter_count),
 	MS_UP(LockStatus, lock_delay_ms, wire_lock_status, lock_delay_ns),
+	MS_UP(LockStatus, lock_delay_left_ms, wire_lock_status, lock_delay_left_ns),
 };
 const struct fields wire_lock_status = FIELDS(lock_status_rows);
 
