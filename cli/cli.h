@@ -45,6 +45,7 @@ struct cli {
 	int64_t kill_after_ms;
 	uint64_t generation; /* 0: not given */
 	uint64_t seconds, clients;
+	bool separated;     /* "--" stood before what follows the path */
 	int argument_count; /* what follows the options */
 	char **arguments;
 };
@@ -142,6 +143,8 @@ bool settings_read_text(struct settings *s, const char *name, const char *text);
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...); /* to standard error */
 /* Says the error and what to do about it; returns the exit code. */
 int failure(const struct chubby_error *e);
+/* The same of chubby_open() with these flags: names the directory that is missing. */
+int failure_at(const struct chubby_error *e, const char *path, int flags);
 /* All of standard input, with room for one byte behind it; the caller frees it. 0, or an exit code
  * after a message. */
 int input_read(size_t max_bytes, uint8_t **ret_data, size_t *ret_size);

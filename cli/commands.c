@@ -21,7 +21,8 @@ static const struct command commands[] = {
 			"CHUBBY_SEQUENCER and CHUBBY_FENCING_TOKEN in its environment; its exit\n"
 			"status is passed on (128+n if signal n ended it). If the lock may be\n"
 			"lost, the command and what it started get SIGTERM, later SIGKILL, and\n"
-			"the status is 76.\n",
+			"the status is 76. The lock is waited for without limit, the cell for\n"
+			"ten seconds; --timeout sets both.\n",
 		.takes = TAKES_TRY | TAKES_SHARED | TAKES_LOCK_DELAY | TAKES_LEASE |
 			 TAKES_KILL_AFTER | TAKES_COMMAND,
 		.least = 1,
@@ -35,7 +36,8 @@ static const struct command commands[] = {
 		.group = "Locks",
 		.synopsis = "[PATH]",
 		.summary = "who holds which lock, and who waits",
-		.details = "With PATH only that node and what is below it.\n",
+		.details = "With PATH only that node and what is below it; exit status 2 if there\n"
+			   "is no such node.\n",
 		.takes = TAKES_ALL,
 		.least = 0,
 		.most = 1,
@@ -171,8 +173,10 @@ static const struct command commands[] = {
 		.group = "Cell",
 		.synopsis = "",
 		.summary = "replicas, master, and how many more may fail",
-		.details = "Asks every server of the list; each has 1.5 seconds to answer, or\n"
-			   "--timeout. Exit status 69 if there is no master.\n",
+		.details =
+			"Asks every server of the list, then the replicas that the answers name;\n"
+			"each has 1.5 seconds to answer, or --timeout. Exit status 69 if there\n"
+			"is no master.\n",
 		.least = 0,
 		.most = 0,
 		.run = command_status,
@@ -294,9 +298,10 @@ void print_command(FILE *f, const struct command *m)
 	const struct option_row *rows;
 	size_t count;
 
-	fprintf(f, "usage: chubby %s [OPTION…] %s\n\n%c%s.\n%s\nOptions\n", m->name, m->synopsis,
+	fprintf(f, "usage: chubby %s [OPTION…]%s%s\n\n%c%s%s\n%s\nOptions\n", m->name,
+		m->synopsis[0] != '\0' ? " " : "", m->synopsis,
 		m->summary[0] - (m->summary[0] >= 'a' && m->summary[0] <= 'z' ? 'a' - 'A' : 0),
-		m->summary + 1, m->details);
+		m->summary + 1, m->summary[strlen(m->summary) - 1] == '?' ? "" : ".", m->details);
 	rows = options_all(&count);
 	for (size_t i = 0; i < count; i++) {
 		char left[40], letter[8] = "";

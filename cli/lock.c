@@ -36,6 +36,7 @@ struct holding {
 	int news;             /* eventfd: the acquire is over, or the session's state changed */
 	atomic_bool acquired; /* the thread of the acquire is over */
 	atomic_bool unsafe;   /* jeopardy or expiry was reported */
+	atomic_int ended;     /* the reason, once the session is over for good */
 	struct chubby_error acquire_error;
 	pid_t child;      /* 0: none */
 	int child_status; /* of waitpid(); once child_ended */
@@ -60,6 +61,9 @@ static void on_session(void *context, enum chubby_session_event event, enum chub
 
 	if (event == CHUBBY_SESSION_SAFE)
 		return;
+	/* Jeopardy comes first if the lease ran out here: then that is the reason. */
+	if (event == CHUBBY_SESSION_EXPIRED_EVENT && !atomic_load(&h->unsafe))
+		atomic_store(&h->ended, (int)reason);
 	atomic_store(&h->unsafe, true);
 	news_post(h);
 }
@@ -146,12 +150,32 @@ static void reap(struct holding *h)
 	}
 }
 
+/* Of a session that is over every call says why, without asking anybody. */
+static void loss_explain(struct holding *h, char *text, size_t size_bytes)
+{
+	struct chubby_error e;
+	struct chubby_stat s;
+
+	if (atomic_load(&h->ended) == CHUBBY_OK)
+		snprintf(text, size_bytes, "the session's lease ran out before the cell answered");
+	else if (atomic_load(&h->ended) == CHUBBY_SESSION_EXPIRED &&
+		 chubby_stat(h->handle, &s, &e) != CHUBBY_OK)
+		snprintf(text, size_bytes, "the cell ended the session (%s)", e.message);
+	else
+		snprintf(text, size_bytes, "the session is over: %s",
+			 chubby_code_text((enum chubby_code)atomic_load(&h->ended)));
+}
+
 static void lose(struct holding *h)
 {
+	char why[600];
+
 	if (h->lost)
 		return;
 	h->lost = true;
-	say("%s: the lock may be lost: the session's lease ran out%s", h->path,
+	loss_explain(h, why, sizeof(why));
+	say("%s: the lock %s lost: %s%s", h->path,
+	    atomic_load(&h->ended) != CHUBBY_OK ? "is" : "may be", why,
 	    h->child != 0 && !h->child_ended ? "; stopping the command" : "");
 	if (h->child == 0)
 		return;
@@ -271,7 +295,7 @@ static int lock_and_hold(struct holding *h, char *const command[])
 
 	if (chubby_open(h->cell, h->path, CHUBBY_WRITE | CHUBBY_CREATE, NULL, 0, &h->handle, NULL,
 			&e) != CHUBBY_OK)
-		return failure(&e);
+		return failure_at(&e, h->path, CHUBBY_CREATE);
 	/* From here on a signal ends things in order; before, it just ends this process. */
 	h->signals = signals_open();
 	CHECK(h->signals >= 0);

@@ -32,7 +32,15 @@ static int command_run(struct cli *c, int argc, char **argv)
 		return 0;
 	}
 	if (c->argument_count < m->least || (m->most >= 0 && c->argument_count > m->most)) {
-		say("usage: chubby %s [OPTION…] %s (chubby help %s)", m->name, m->synopsis,
+		say("usage: chubby %s [OPTION…]%s%s (chubby help %s)", m->name,
+		    m->synopsis[0] != '\0' ? " " : "", m->synopsis, m->name);
+		return EXIT_USAGE;
+	}
+	/* An empty variable, most likely: to hold the lock until interrupted is not what it means.
+	 */
+	if (c->separated && c->argument_count == m->least) {
+		say("there is no command behind \"--\"; without \"--\" the lock is just held "
+		    "(chubby help %s)",
 		    m->name);
 		return EXIT_USAGE;
 	}

@@ -27,7 +27,7 @@ static int with_handle(const struct cli *c, const char *path, int flags, const v
 	if (chubby_open(cell, path, flags, NULL, 0, &h, NULL, &e) == CHUBBY_OK)
 		status = work(c, h, context);
 	else
-		status = failure(&e);
+		status = failure_at(&e, path, flags);
 	/* The end of the session closes the handle too, in one go. */
 	chubby_disconnect(cell);
 	return status;

@@ -51,7 +51,7 @@ static const struct option_row rows[] = {
 	{OPTION_CLIENTS, "clients", "N", TAKES_SIZE, 0,
 	 "how many clients where there are several, 2 to 256 (16)"},
 	{OPTION_TIMEOUT, "timeout", "TIME", TAKES_COMMAND, 0,
-	 "longest wait for the lock (no limit)"},
+	 "longest wait for the lock (no limit), and for the cell (10s)"},
 	{OPTION_TIMEOUT, "timeout", "TIME", 0, TAKES_COMMAND, "longest wait for the cell (10s)"},
 	{OPTION_SERVERS, "servers", "LIST", 0, 0, "host:port,host:port ($CHUBBY_SERVERS)"},
 	{OPTION_CELL, "cell", "NAME", 0, 0, "the cell's name ($CHUBBY_CELL, or local)"},
@@ -276,8 +276,10 @@ static int parse(struct cli *c, int argc, char **argv)
 		if (option == -1) {
 			bool ended = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
 
-			if (!leaves_command || path != NULL || ended || optind >= argc)
+			if (!leaves_command || path != NULL || ended || optind >= argc) {
+				c->separated = ended && path != NULL;
 				break;
+			}
 			path = argv[optind++];
 			continue;
 		}

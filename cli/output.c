@@ -54,6 +54,18 @@ int failure(const struct chubby_error *e)
 	return error_exit_code((enum error)e->code);
 }
 
+int failure_at(const struct chubby_error *e, const char *path, int flags)
+{
+	const char *slash = strrchr(path, '/');
+
+	/* Below the root, which is always there. */
+	if (e->code != CHUBBY_NOT_FOUND || (flags & CHUBBY_CREATE) == 0 || slash == NULL)
+		return failure(e);
+	say("%s (its directory is missing: `chubby mkdir -p %.*s` makes it)", e->message,
+	    (int)(slash - path), path);
+	return error_exit_code((enum error)e->code);
+}
+
 int print_json(json_t *value)
 {
 	int result;

@@ -8,6 +8,7 @@
 
 #define READ_DIR_MAX_BYTES ((size_t)512 << 10)
 
+static const char no_directory[] = "there is no such directory to make it in";
 static const char used_before[] = "this handle number was used before in the session";
 
 static uint32_t uses_of(const struct request *r)
@@ -216,7 +217,8 @@ void open_applied(struct master *m, const struct moment *at, const struct open_c
 	if (r->error != ERROR_OK) {
 		/* An ephemeral node that went between arrival and log was never there for it. */
 		reply_error(m, c->call, MESSAGE_OPEN,
-			    r->error == ERROR_HANDLE_STALE ? ERROR_NOT_FOUND : r->error, NULL);
+			    r->error == ERROR_HANDLE_STALE ? ERROR_NOT_FOUND : r->error,
+			    r->error == ERROR_NOT_FOUND ? no_directory : NULL);
 	} else if (l == NULL) {
 		reply_error(m, c->call, MESSAGE_OPEN, ERROR_SESSION_EXPIRED, NULL);
 	} else if (n == NULL) {
@@ -399,6 +401,10 @@ void delete_request(struct master *m, struct inbound *in)
 
 	if (request_repeated(m, in) || !handle_resolve(m, in, HANDLE_WRITE))
 		return;
+	if (in->node->path.size == 1) {
+		reply_error(m, in->call, r->kind, ERROR_INVALID_ARGUMENT, "the cell's root stays");
+		return;
+	}
 	e.node_delete.instance = in->node->instance;
 	propose_for(m, in, &e);
 }

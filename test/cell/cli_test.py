@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -50,6 +51,13 @@ def usage(c):
     refused(c, 64, "session", "kill", "1", says='"end" only')
     refused(c, 64, "session", "end", "first", says="no session's number")
     refused(c, 64, "who", says="usage: chubby who")
+    refused(c, 64, "lock", PATH, "--", says='no command behind "--"')
+    refused(c, 64, "rm", "/ls/local", says="root stays")
+    refused(c, 64, "ls", "/ls/nope", says="this is cell local, not nope")
+    refused(c, 2, "locks", "/ls/local/nothing", says="not found")
+    for command in ["put", "/ls/local/nodir/x", "1"], ["lock", "/ls/local/nodir/x", "true"], \
+            ["mkdir", "/ls/local/nodir/x"]:
+        refused(c, 2, *command, says="`chubby mkdir -p /ls/local/nodir`")
     for command in "run", "init", "dev":
         r = subprocess.run([cells.CHUBBYD, command, "--nonsense"], capture_output=True, text=True,
                            timeout=30, check=False)
@@ -69,6 +77,23 @@ def help_of_each(c):
         for option in (line.split("\t")[0] for line in offered if line):
             assert option in r.stdout, f"{name}: {option}"
         assert max(map(len, r.stdout.splitlines())) <= 90, name
+        assert not any(line.endswith(" ") for line in r.stdout.splitlines()), name
+
+
+def status(c):
+    """status: any one replica leads to all; another cell, and each kind of silence, is named"""
+    for server in c.servers.split(","):
+        r = json_of(c, "status", "--servers", server)
+        assert r["master"] and r["answering"] == 3, r
+        assert {x["state"] for x in r["replicas"]} == {"master", "follower"}, r
+    refused(c, 64, "status", "--cell", "nope", says="this is cell local, not nope")
+    with socket.create_server(("127.0.0.1", 0)) as mute, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        for at, says in ((f"127.0.0.1:{mute.getsockname()[1]}", "something listens there"),
+                         (f"127.0.0.1:{free.getsockname()[1]}", "nothing listens there"),
+                         ("nowhere.invalid:7401", "cannot be resolved")):
+            r = refused(c, 69, "status", "--servers", at, says="none of 1 servers")
+            assert says in r.stdout and "start the missing" not in r.stderr, r
 
 
 def lock_options(c):
@@ -174,10 +199,14 @@ def session_end(c):
     began = time.monotonic()
     r = json_of(c, "session", "end", str(mine["session"]))
     assert r["session"] == mine["session"] and r["pid"] == p.pid, r
-    assert r["held"] == [{"path": PATH, "mode": "exclusive", "token": mine["token"]}], r
+    left = r["held"][0].pop("lock_delay_left_ms")
+    assert 0 < left <= 1000, r
+    assert r["held"] == [{"path": PATH, "mode": "exclusive", "token": mine["token"],
+                          "taken": False}], r
     _, err = p.communicate(timeout=30)
     took = time.monotonic() - began
-    assert p.returncode == 76 and "may be lost" in err, (p.returncode, err)
+    assert p.returncode == 76 and "is lost" in err, (p.returncode, err)
+    assert "ended by an operator" in err, err
     assert took < 10, f"{took} s: the lease is 60 s"
     refused(c, 2, "session", "end", str(mine["session"]), says="no session")
     c.chubby("lock", PATH, "--", "true")
@@ -186,7 +215,24 @@ def session_end(c):
     mine = cells.wait_for("the lock to be held", lambda: held(c))[0]
     text = c.chubby("session", "end", str(mine["session"])).stdout
     assert PATH in text and f"pid {p.pid}" in text and f"token {mine['token']}" in text, text
+    assert "free now" in text and "lock-delay" not in text, text
     p.communicate(timeout=30)
+
+
+def lock_delay(c):
+    """locks: what is left of a lock-delay, less and less; --try says that it is one"""
+    path = "/ls/local/delayed"
+    p = start(c, "lock", "--lock-delay", "60s", path, "--", "sleep", "60")
+    mine = cells.wait_for("the lock to be held", lambda: held(c, path))[0]
+    c.chubby("session", "end", str(mine["session"]))
+    p.communicate(timeout=30)
+    first = c.locks(path)[0]
+    assert first["lock_delay_ms"] == 60000 and 0 < first["lock_delay_left_ms"] <= 60000, first
+    cells.wait_for("less to be left", lambda: c.locks(path)[0]["lock_delay_left_ms"] <
+                   first["lock_delay_left_ms"] - 200)
+    text = c.chubby("locks", path).stdout
+    assert "in lock-delay of 60.0 s, 5" in text and "s left" in text, text
+    refused(c, 75, "lock", "--try", path, "--", "true", says="lock-delay ends in 5")
 
 
 def multi(c):
@@ -269,8 +315,8 @@ def bench(c):
 def each_command():
     """each command on a cell of three"""
     with cells.Cell(replicas=3) as c:
-        for test in (usage, help_of_each, lock_options, who, many_waiters, many_sessions,
-                     session_end, multi, bench):
+        for test in (usage, help_of_each, status, lock_options, who, many_waiters, many_sessions,
+                     session_end, lock_delay, multi, bench):
             began = time.monotonic()
             try:
                 test(c)
