@@ -24,26 +24,37 @@
 #include "base/time.h"
 #include "commands.h"
 #include "config.h"
+#include "dev_files.h"
+#include "dev_ports.h"
 #include "wire/path.h"
 
 #define RESTART_AFTER_NS (500 * NS_PER_MS)
 #define STOP_WITHIN_NS (10 * NS_PER_S)
 #define PORT_DEFAULT 7400
-#define PEER_PORT_OFFSET 100
-#define WEB_PORT_OFFSET 200
+/* Replicas of a supervisor that was killed take a moment to end. */
+#define PORTS_FREE_WITHIN_NS (2 * NS_PER_S)
+/* A replica that ends so soon after each of its first starts never will run. */
+#define EARLY_NS (2 * NS_PER_S)
+#define EARLY_ENDS_MAX 3
 
 static const char dev_text[] =
 	"usage: chubbyd dev --data DIR [--replicas N] [--port BASE] [--cell NAME] [-- OPTIONS]\n"
 	"\n"
 	"Runs a cell of N replicas (five) on loopback in the foreground, made in DIR at the first\n"
-	"time. Replica i serves clients at BASE+i, peers at BASE+100+i, web pages at BASE+200+i\n"
-	"(BASE 7400). Source DIR/env to find it: . DIR/env. SIGTERM or Ctrl-C stops all.\n"
+	"time. N is 1 to 9, better odd: an even number survives no more failures than the odd\n"
+	"one below it, and one none. Replica i serves clients at BASE+i, peers at BASE+100+i, web\n"
+	"pages at BASE+200+i (BASE 7400): all must be free. Source DIR/env to find it: . DIR/env.\n"
+	"SIGTERM or Ctrl-C stops all. A replica that dies starts again after half a second; one\n"
+	"that fails three times before it ever ran ends dev with status 1.\n"
 	"OPTIONS go to each chubbyd run.\n";
 
 struct child {
 	uint32_t id;
 	pid_t pid;           /* 0: not running */
 	int64_t start_at_ns; /* when not running */
+	int64_t started_ns;
+	bool ran;       /* it lived for longer than EARLY_NS once, or was ended by a signal */
+	int early_ends; /* until then */
 };
 
 struct dev {
@@ -55,6 +66,7 @@ struct dev {
 	char **extra; /* options for each replica */
 	int extra_count;
 	bool stopping;
+	bool hopeless; /* a replica failed again and again before it ever ran */
 };
 
 /* Read once, at the start: after a rebuild the link would name a file that is gone. */
@@ -72,23 +84,6 @@ static char *program_path(void)
 }
 
 /* ---- the cell's directory -------------------------------------------------------------------- */
-
-static bool write_file(const char *directory, const char *name, const char *text)
-{
-	char *temporary = config_sentence("%s/.%s.new", directory, name);
-	char *path = config_sentence("%s/%s", directory, name);
-	FILE *f = fopen(temporary, "we");
-	bool good = f != NULL && fputs(text, f) >= 0;
-
-	if (f != NULL && fclose(f) != 0)
-		good = false;
-	good = good && rename(temporary, path) == 0;
-	if (!good)
-		log_error("cannot write %s: %s", path, strerror(errno));
-	free(temporary);
-	free(path);
-	return good;
-}
 
 /* Missing entries of a PATH that finds the tools: where chubbyd is, and beside it the build's. */
 static char *tools_path(void)
@@ -119,7 +114,7 @@ static bool write_env(const struct dev *d)
 		"export CHUBBY_CELL='%s'\n"
 		"case \":$PATH:\" in *':%s:'*) ;; *) export PATH='%s':\"$PATH\" ;; esac\n",
 		servers, d->cell, tools, tools);
-	good = write_file(d->data, "env", text);
+	good = dev_write_file(d->data, "env", text);
 	free(text);
 	free(tools);
 	return good;
@@ -130,7 +125,7 @@ static void write_pid(const struct dev *d, const struct child *c)
 	char *directory = config_sentence("%s/%u", d->data, c->id);
 	char *text = config_sentence("%d\n", (int)c->pid);
 
-	write_file(directory, "pid", text);
+	dev_write_file(directory, "pid", text);
 	free(directory);
 	free(text);
 }
@@ -166,9 +161,24 @@ static bool remember(struct dev *d, bool fresh)
 		return false;
 	}
 	text = config_sentence("cell %s replicas %u port %d\n", d->cell, d->count, d->base_port);
-	good = write_file(d->data, "dev.conf", text);
+	good = dev_write_file(d->data, "dev.conf", text);
 	free(text);
 	return good;
+}
+
+/* `made`: the cell is there already, for these ports. */
+static bool ports_free(const struct dev *d, bool made)
+{
+	int port = dev_port_taken(d->base_port, d->count, PORTS_FREE_WITHIN_NS);
+
+	if (port == 0)
+		return true;
+	fprintf(stderr,
+		made ? "chubbyd dev: port %d is taken, and the cell in %s was made for it: stop "
+		       "what listens there, or make another cell with another --data and --port\n"
+		     : "chubbyd dev: port %d is taken: choose others with --port BASE\n",
+		port, d->data);
+	return false;
 }
 
 static bool genesis(struct dev *d)
@@ -181,7 +191,9 @@ static bool genesis(struct dev *d)
 
 	free(first);
 	if (there)
-		return remember(d, false);
+		return remember(d, false) && ports_free(d, true);
+	if (!ports_free(d, false))
+		return false;
 	for (uint32_t i = 0; i < d->count; i++) {
 		struct store_member *m = &members[i];
 		int port = d->base_port + (int)(i + 1);
@@ -238,10 +250,29 @@ static void child_start(struct dev *d, struct child *c)
 		c->pid = 0;
 		c->start_at_ns = clock_now_ns() + RESTART_AFTER_NS;
 	} else {
+		c->started_ns = clock_now_ns();
 		write_pid(d, c);
 	}
 	free(directory);
 	free(output);
+}
+
+/* A directory that is no replica's, a port of somebody else: starting again does not mend it. */
+static void judge_end(struct dev *d, struct child *c, int status)
+{
+	char *log, *words;
+
+	if (!WIFEXITED(status) || clock_now_ns() - c->started_ns >= EARLY_NS)
+		c->ran = true;
+	if (c->ran || ++c->early_ends < EARLY_ENDS_MAX)
+		return;
+	log = config_sentence("%s/%u/log", d->data, c->id);
+	words = dev_last_line(log);
+	log_error("replica %u failed %d times at its start, the last time so: %s", c->id,
+		  c->early_ends, words);
+	free(words);
+	free(log);
+	d->hopeless = true;
 }
 
 static void child_ended(struct dev *d, pid_t pid, int status)
@@ -255,10 +286,11 @@ static void child_ended(struct dev *d, pid_t pid, int status)
 		c->start_at_ns = clock_now_ns() + RESTART_AFTER_NS;
 		if (d->stopping)
 			return;
+		judge_end(d, c, status);
 		if (WIFSIGNALED(status))
 			log_warning("replica %u was ended by signal %d; it starts again in 0.5 s",
 				    c->id, WTERMSIG(status));
-		else
+		else if (!d->hopeless)
 			log_warning("replica %u ended with status %d (see %s/%u/log); it starts "
 				    "again in 0.5 s",
 				    c->id, WEXITSTATUS(status), d->data, c->id);
@@ -358,11 +390,11 @@ static int supervise(struct dev *d)
 	CHECK(signals >= 0);
 	log_info("cell %s, %u replicas, clients on 127.0.0.1:%d and up; . %s/env", d->cell,
 		 d->count, d->base_port + 1, d->data);
-	while (!take_signals(d, signals, start_due(d)))
+	while (!d->hopeless && !take_signals(d, signals, start_due(d)))
 		reap(d);
 	stop_all(d, signals);
 	close(signals);
-	return 0;
+	return d->hopeless ? 1 : 0;
 }
 
 /* Two supervisors on one directory would fight over the ports. */
@@ -444,12 +476,14 @@ int command_dev(int argc, char **argv)
 	d.extra = argv + optind;
 	d.extra_count = argc - optind;
 	log_configure(LOG_LEVEL_INFO, NULL);
+	if (d.count % 2 == 0)
+		log_warning("%u replicas survive no more failures than %u", d.count, d.count - 1);
 	for (uint32_t i = 0; i < d.count; i++)
 		d.children[i].id = i + 1;
 	if (!lock_directory(&d) || !genesis(&d) || !write_env(&d))
 		return 1;
 	pid = config_sentence("%d\n", (int)getpid());
-	write_file(d.data, "dev.pid", pid);
+	dev_write_file(d.data, "dev.pid", pid);
 	free(pid);
 	return supervise(&d);
 }

@@ -25,7 +25,9 @@ static const char init_text[] =
 	"  --cell NAME            1..63 of a-z, 0-9, '-', '.', '_'\n"
 	"  --replica 1=host:port,host:port[,host:port]\n"
 	"                         where replica 1 serves clients, peers and web pages;\n"
-	"                         three or five replicas, ids 1..255\n"
+	"                         three or five replicas (one to try out, at most nine, never\n"
+	"                         an even number: it survives no more failures than the odd\n"
+	"                         one below it), ids 1..255\n"
 	"  --out DIR              made if need be\n";
 
 void init_identity(const char *cell_name, uint32_t member_count, const struct store_member *members,
@@ -175,6 +177,10 @@ int command_init(int argc, char **argv)
 		return wrong("--cell NAME: 1..63 of a-z, 0-9, '-', '.', '_'");
 	if (out == NULL || count == 0 || optind < argc)
 		return wrong("say --replica for each replica, and --out DIR; see --help");
+	if (count % 2 == 0)
+		return wrong(
+			"an even number of replicas survives no more failures than the odd one "
+			"below it: make three or five");
 	init_identity(cell, count, members, &identity);
 	if (init_directories(out, &identity, &trouble) != ERROR_OK) {
 		fprintf(stderr, "chubbyd init: %s\n", trouble);

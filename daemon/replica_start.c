@@ -206,7 +206,8 @@ bool replica_start(struct replica *r)
 
 	if (e == ERROR_NOT_FOUND) {
 		log_error("%s holds no replica. A directory is made once, by chubbyd init for a "
-			  "whole cell; an empty one can only join an existing cell",
+			  "whole cell; to join a cell with an empty one is not there yet in this "
+			  "version",
 			  r->config->data);
 		free(trouble);
 		return false;

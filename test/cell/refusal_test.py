@@ -3,6 +3,7 @@ sentence that names the thing."""
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -191,6 +192,33 @@ def contention():
         cells.wait_for("the second daemon", lambda: healthy(room.base + 202))
 
 
+def beginnings():
+    """chubbyd dev and init: ports of somebody else, options that no replica takes, and an even
+    number of replicas are refused with the reason, and nothing is left running"""
+    with Room() as room, socket.socket() as other:
+        def dev(*options):
+            r = subprocess.run([cells.CHUBBYD, "dev", "--data", room.path("dev"), "--replicas",
+                                "1", "--port", str(room.base), *options], capture_output=True,
+                               text=True, timeout=60, check=False)
+            assert r.returncode == 1, f"status {r.returncode}: {r.stderr}"
+            return r.stderr
+        other.bind(("127.0.0.1", room.base + 101))
+        other.listen()
+        said = dev()
+        assert f"port {room.base + 101} is taken" in said and "--port BASE" in said, said
+        assert not os.path.exists(room.path("dev", "env")), "it tells where somebody else is"
+        assert not os.path.exists(room.path("dev", "1")), "a cell was made for taken ports"
+        other.close()
+        said = dev("--", "--lease-ms", "1")
+        assert "failed 3 times" in said and "lease-ms" in said, said
+        r = subprocess.run([cells.CHUBBYD, "init", "--cell", "local", "--out", room.path("two"),
+                            "--replica", "1=127.0.0.1:1,127.0.0.1:2", "--replica",
+                            "2=127.0.0.1:3,127.0.0.1:4"], capture_output=True, text=True,
+                           timeout=20, check=False)
+        assert r.returncode == 64 and "even number" in r.stderr, r
+        assert not os.path.exists(room.path("two")), "an even cell was made"
+
+
 def flip(path, part):
     """Flips a byte in each page of the file, from `part` of its length on."""
     with open(path, "r+b") as f:
@@ -304,4 +332,4 @@ def restore(c, victim, data, whole):
 
 
 if __name__ == "__main__":
-    cells.run(settings, directories, clocks, contention, damage)
+    cells.run(settings, directories, clocks, contention, beginnings, damage)
