@@ -2,7 +2,7 @@
 #
 # A nightly job. Several machines start it, for safety's sake, and one at a time does it:
 #
-#   chubby lock /ls/local/nightly -- nightly.sh results.db
+#   chubby lock /ls/local/nightly -- libchubby/examples/nightly.sh results.db
 #
 # The lock alone does not make that safe. A machine that is suspended in the middle of the job
 # loses the lock to another one, wakes up, and writes on before it hears of it. So every write
@@ -14,17 +14,27 @@
 # Prints what was written, a line a row. Ends with 0 when the job is done, and with 3 when a write
 # was refused: another one does the job now, and there is nothing to clean up.
 #
-# FENCED_WRITE is the program that writes (fenced_write), PARTS how much there is to do (20).
+# FENCED_WRITE is the program that writes (fenced_write, from PATH or from build/, where
+# deploy/quickstart and `ninja -C build` make it), PARTS how much there is to do (20).
 
 set -u
 
 table=${1:?usage: chubby lock PATH -- nightly.sh FILE}
 token=${CHUBBY_FENCING_TOKEN:?start it with: chubby lock PATH -- nightly.sh FILE}
 parts=${PARTS:-20}
+built=$(dirname "$0")/../../build/libchubby/examples/fenced_write
+if [ -z "${FENCED_WRITE:-}" ] && ! command -v fenced_write >/dev/null && [ -x "$built" ]; then
+	FENCED_WRITE=$built
+fi
+write=${FENCED_WRITE:-fenced_write}
+if ! command -v "$write" >/dev/null; then
+	echo "nightly.sh: there is no $write: run deploy/quickstart, or ninja -C build" >&2
+	exit 69
+fi
 
 store() # ROW WHAT
 {
-	"${FENCED_WRITE:-fenced_write}" "$table" "$1" "$2 by $token" || exit
+	"$write" "$table" "$1" "$2 by $token" || exit
 	echo "$token $1 $2"
 }
 

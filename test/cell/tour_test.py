@@ -6,7 +6,8 @@ import subprocess
 
 import cell as cells
 
-README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "README.md")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+README = os.path.join(ROOT, "README.md")
 STATE = "~/.local/state/chubby-quickstart"
 
 
@@ -26,13 +27,14 @@ def tour():
     lines = list(commands())
     assert len(lines) >= 15, lines
     with cells.Cell() as c:
-        env = dict(c.env, PATH=f"{os.path.dirname(os.path.abspath(cells.CHUBBY))}:"
+        examples = os.path.join(os.path.abspath(cells.BUILD), "libchubby", "examples")
+        env = dict(c.env, PATH=f"{examples}:{os.path.dirname(os.path.abspath(cells.CHUBBY))}:"
                                f"{os.path.dirname(os.path.abspath(cells.CHUBBYD))}:"
                                f"{os.environ['PATH']}")
         for line in lines:
             r = subprocess.run(["sh", "-c", line.replace(STATE, shlex.quote(c.data))], env=env,
                                capture_output=True, text=True, timeout=60,
-                               stdin=subprocess.DEVNULL)
+                               stdin=subprocess.DEVNULL, cwd=ROOT)
             assert r.returncode == 0, f"$ {line}\nstatus {r.returncode}\n{r.stdout}{r.stderr}"
 
 
