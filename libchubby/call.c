@@ -133,14 +133,17 @@ enum chubby_code async_start_on(struct chubby_handle *h, const struct client_cal
 				void *context, struct chubby_call **ret_call,
 				struct chubby_error *ret_error)
 {
-	enum chubby_code code = client_enter(h->cell, ret_error);
-	struct chubby *cell = h->cell; /* once it is begun, its callback may close the handle */
+	enum chubby_code code = handle_check(h, ret_error);
 	struct chubby_call *call;
+	struct chubby *cell;
 
+	if (code == CHUBBY_OK)
+		code = client_enter(h->cell, ret_error);
 	if (code != CHUBBY_OK) {
 		free(copy);
 		return code;
 	}
+	cell = h->cell; /* once it is begun, its callback may close the handle */
 	call = async_new(cell, prepared, verb, h->path);
 	call->copy = copy;
 	call->handle = h;

@@ -97,7 +97,8 @@ MUST_USE enum chubby_code release_take(bool was_held, enum chubby_code code, con
 MUST_USE enum chubby_code check_sequencer_prepare(const char *sequencer,
 						  struct client_call *ret_call,
 						  struct chubby_error *ret_error);
-MUST_USE enum chubby_code check_sequencer_take(const struct client_call *c, uint64_t *ret_token,
+MUST_USE enum chubby_code check_sequencer_take(const struct chubby *cell,
+					       const struct client_call *c, uint64_t *ret_token,
 					       struct chubby_error *ret_error);
 
 #endif

@@ -28,6 +28,10 @@
  * Fork: a child inherits nothing usable. Calls in a child return CHUBBY_INTERNAL, those without a
  * result do nothing, and it cannot connect if its parent had a connection open; exec is fine.
  *
+ * NULL: where a call with a result wants a connection or a handle, NULL is INVALID_ARGUMENT. Other
+ * pointers must not be NULL unless it says so: outputs that are not said to be optional, and what
+ * calls without a result are asked about (chubby_token(), chubby_path(), …).
+ *
  * Errors: functions return enum chubby_code. `ret_error`, where there is one, may be NULL; on
  * failure it gets a sentence for a person. Outputs are untouched on failure.
  */
@@ -120,7 +124,8 @@ enum chubby_session_event {
 	CHUBBY_SESSION_EXPIRED_EVENT = 3, /* the session and its locks are gone for good */
 };
 
-/* `reason` says why a session expired: SESSION_EXPIRED (told by the cell), UNAVAILABLE (nobody
+/* `reason` counts for CHUBBY_SESSION_EXPIRED_EVENT alone; with the others it means nothing. It says
+ * why the session expired: SESSION_EXPIRED (told by the cell), UNAVAILABLE (nobody
  * answered within the grace period). Calls return the same from then on; but what was sent before,
  * and may have taken effect, is OUTCOME_UNKNOWN. */
 typedef void chubby_session_callback(void *context, enum chubby_session_event event,
@@ -170,13 +175,14 @@ CHUBBY_API int64_t chubby_session_lease_left_ms(const struct chubby *cell);
 struct chubby_handle;
 
 enum chubby_open_flags {
-	CHUBBY_READ = 1,  /* contents, stat, listing */
-	CHUBBY_WRITE = 2, /* contents, delete, and locks */
-	CHUBBY_CHANGE_ACL = 4,
+	CHUBBY_READ = 1,       /* contents, stat, listing */
+	CHUBBY_WRITE = 2,      /* contents, delete, and locks */
+	CHUBBY_CHANGE_ACL = 4, /* no call uses it yet */
 	CHUBBY_CREATE = 8,     /* make the node if it is not there */
 	CHUBBY_EXCLUSIVE = 16, /* with CREATE: EXISTS if it is */
 	CHUBBY_DIRECTORY = 32, /* with CREATE: make a directory */
 	CHUBBY_EPHEMERAL = 64, /* with CREATE: goes when nobody has it open */
+			       /* EXCLUSIVE or EPHEMERAL without CREATE is INVALID_ARGUMENT. */
 };
 
 enum chubby_kind { CHUBBY_FILE = 1, CHUBBY_DIR = 2 };
@@ -260,6 +266,8 @@ CHUBBY_API void chubby_dir_free(struct chubby_dir *dir);
 /* ---- locks ---------------------------------------------------------------------------------- */
 
 #define CHUBBY_LOCK_DELAY_DEFAULT (-1)
+/* No sequencer is longer; a buffer wants one byte more, for the NUL. */
+#define CHUBBY_SEQUENCER_MAX_BYTES 1536
 
 struct chubby_acquire_options {
 	enum chubby_mode mode; /* CHUBBY_FREE means exclusive */
@@ -271,7 +279,8 @@ CHUBBY_API struct chubby_acquire_options chubby_acquire_options_default(void);
 /* Acquires the lock of the handle's node (open it with CHUBBY_WRITE). Waiters are served in the
  * order of their arrival, also across a change of master. BUSY (not waited), DEADLINE_EXCEEDED,
  * ALREADY_HELD, CANCELLED (poisoned, or an operator ended the wait), HANDLE_STALE (deleted),
- * SESSION_EXPIRED or UNAVAILABLE (the session is over). `options` may be NULL. */
+ * SESSION_EXPIRED (the session is over), UNAVAILABLE (the same, or no master could even be asked
+ * within wait_ms). `options` may be NULL. */
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_acquire(
 	struct chubby_handle *handle, const struct chubby_acquire_options *options,
 	struct chubby_error *ret_error);
@@ -279,8 +288,9 @@ CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_acquire(
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_release(struct chubby_handle *handle,
 							   struct chubby_error *ret_error);
 
-/* The sequencer of the grant that the handle holds: printable, valid until the handle is closed or
- * acquires again; NULL if it holds none. */
+/* The sequencer of the grant that the handle holds: printable; NULL if it holds none. The text
+ * stays where it is until the handle is closed or acquires again: a release does not free it, but
+ * afterwards this is NULL. */
 CHUBBY_API const char *chubby_sequencer(const struct chubby_handle *handle);
 /* Its fencing token: larger for every new exclusive grant of this lock, for ever; 0 if it holds
  * none. Shared holders whose holds overlap have the same one: shared holders that write must check
@@ -297,8 +307,8 @@ CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_set_sequencer(struct chubby_h
 								 const char *sequencer,
 								 struct chubby_error *ret_error);
 
-/* Asks the master whether the sequencer's grant stands. OK, SEQUENCER_INVALID. `ret_token` may be
- * NULL. */
+/* Asks the master whether the sequencer's grant stands. OK, or SEQUENCER_INVALID: the grant is
+ * over, it is of another cell, or the text is no sequencer. `ret_token` may be NULL. */
 CHUBBY_MUST_USE CHUBBY_API enum chubby_code chubby_check_sequencer(struct chubby *cell,
 								   const char *sequencer,
 								   uint64_t *ret_token,

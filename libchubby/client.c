@@ -52,10 +52,15 @@ struct chubby_options chubby_options_default(void)
 
 enum chubby_code client_enter(struct chubby *cell, struct chubby_error *ret_error)
 {
+	if (cell == NULL)
+		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "the connection is NULL: take the one that chubby_connect() "
+				    "gave");
 	if (cell->pid != getpid())
 		return error_report(ret_error, CHUBBY_INTERNAL,
-				    "this connection belongs to the process that forked this one: "
-				    "connect again after fork()");
+				    "this connection belongs to the process that forked this one, "
+				    "and no other can be made here: fork before the first "
+				    "connection, or exec after");
 	pthread_mutex_lock(&cell->users_mutex);
 	cell->users++;
 	pthread_mutex_unlock(&cell->users_mutex);
@@ -120,8 +125,11 @@ enum chubby_code client_result(const struct client_call *c, const char *what,
 
 	if (c->error == ERROR_OK)
 		return CHUBBY_OK;
-	if (c->message[0] == '\0' || strcmp(c->message, error_text(c->error)) == 0)
+	if (c->message[0] == '\0')
 		return error_report(ret_error, code, "%s: %s", what, error_text(c->error));
+	/* What the cell says may have the code's text in it: once is enough. */
+	if (strstr(c->message, error_text(c->error)) != NULL)
+		return error_report(ret_error, code, "%s: %s", what, c->message);
 	return error_report(ret_error, code, "%s: %s: %s", what, error_text(c->error), c->message);
 }
 
@@ -262,6 +270,9 @@ static enum chubby_code connect_begin(const struct chubby_options *options, bool
 	enum chubby_code code = options_check(&o, ret_error);
 	struct server_list servers;
 
+	if (code == CHUBBY_OK && ret_cell == NULL)
+		code = error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "ret_cell is NULL: say where the connection goes");
 	if (code != CHUBBY_OK)
 		return code;
 	if (transport_forked())
@@ -284,7 +295,8 @@ enum chubby_code chubby_connect(const struct chubby_options *options, struct chu
 				struct chubby_error *ret_error)
 {
 	struct chubby *cell = NULL;
-	enum chubby_code code = connect_begin(options, false, &cell, ret_error);
+	enum chubby_code code = connect_begin(options, false, ret_cell != NULL ? &cell : NULL,
+					      ret_error);
 
 	if (code != CHUBBY_OK)
 		return code;

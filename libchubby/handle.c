@@ -68,8 +68,8 @@ void handles_free(struct chubby *cell)
 
 /* ---- open and close ------------------------------------------------------------------------- */
 
-static enum chubby_code open_check(const char *path, int flags, size_t initial_bytes,
-				   struct chubby_error *ret_error)
+static enum chubby_code open_check(const char *path, int flags, const void *initial,
+				   size_t initial_bytes, struct chubby_error *ret_error)
 {
 	const int known = CHUBBY_READ | CHUBBY_WRITE | CHUBBY_CHANGE_ACL | CHUBBY_CREATE |
 			  CHUBBY_EXCLUSIVE | CHUBBY_DIRECTORY | CHUBBY_EPHEMERAL;
@@ -86,9 +86,17 @@ static enum chubby_code open_check(const char *path, int flags, size_t initial_b
 				    "open %s: flags want CHUBBY_READ, CHUBBY_WRITE or "
 				    "CHUBBY_CHANGE_ACL",
 				    path);
+	if ((flags & (CHUBBY_EPHEMERAL | CHUBBY_EXCLUSIVE)) != 0 && (flags & CHUBBY_CREATE) == 0)
+		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "open %s: CHUBBY_EPHEMERAL and CHUBBY_EXCLUSIVE want "
+				    "CHUBBY_CREATE as well",
+				    path);
 	if (initial_bytes > CONTENTS_MAX_BYTES)
 		return error_report(ret_error, CHUBBY_TOO_LARGE,
 				    "open %s: contents are limited to 256 KiB", path);
+	if (initial == NULL && initial_bytes > 0)
+		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "open %s: initial is NULL, and initial_bytes is not 0", path);
 	return CHUBBY_OK;
 }
 
@@ -97,7 +105,7 @@ enum chubby_code open_prepare(const char *path, int flags, const void *initial,
 			      struct chubby_error *ret_error)
 {
 	struct client_call *c = ret_call;
-	enum chubby_code code = open_check(path, flags, initial_bytes, ret_error);
+	enum chubby_code code = open_check(path, flags, initial, initial_bytes, ret_error);
 
 	if (code != CHUBBY_OK)
 		return code;
@@ -188,7 +196,7 @@ void chubby_close(struct chubby_handle *h)
 
 void chubby_poison(struct chubby_handle *h)
 {
-	if (h->cell->pid != getpid())
+	if (h == NULL || h->cell->pid != getpid())
 		return;
 	atomic_store(&h->poisoned, true);
 	asyncs_poison(h);
@@ -201,6 +209,14 @@ const char *chubby_path(const struct chubby_handle *h)
 }
 
 /* ---- calls on a handle ---------------------------------------------------------------------- */
+
+enum chubby_code handle_check(const struct chubby_handle *h, struct chubby_error *ret_error)
+{
+	if (h != NULL)
+		return CHUBBY_OK;
+	return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+			    "the handle is NULL: take the one that chubby_open() gave");
+}
 
 char *handle_guard(struct chubby_handle *h)
 {
@@ -215,9 +231,11 @@ char *handle_guard(struct chubby_handle *h)
 enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c, const char *verb,
 			     struct chubby_error *ret_error)
 {
-	enum chubby_code code = client_enter(h->cell, ret_error);
+	enum chubby_code code = handle_check(h, ret_error);
 	char what[128];
 
+	if (code == CHUBBY_OK)
+		code = client_enter(h->cell, ret_error);
 	if (code != CHUBBY_OK)
 		return code;
 	snprintf(what, sizeof(what), "%s %.100s", verb, h->path);
@@ -314,9 +332,16 @@ enum chubby_code set_prepare(const struct chubby_handle *h, const void *data, si
 			     uint64_t expected_generation, struct client_call *ret_call,
 			     struct chubby_error *ret_error)
 {
+	enum chubby_code code = handle_check(h, ret_error);
+
+	if (code != CHUBBY_OK)
+		return code;
 	if (size_bytes > CONTENTS_MAX_BYTES)
 		return error_report(ret_error, CHUBBY_TOO_LARGE,
 				    "set %.100s: contents are limited to 256 KiB", h->path);
+	if (data == NULL && size_bytes > 0)
+		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "set %.100s: data is NULL, and size_bytes is not 0", h->path);
 	ret_call->request.kind = MESSAGE_SET_CONTENTS;
 	ret_call->request.set_contents.contents = (struct bytes){data, size_bytes};
 	ret_call->request.set_contents.expected_generation = expected_generation;

@@ -26,6 +26,10 @@ struct chubby_handle {
 MUST_USE enum chubby_code handle_call(struct chubby_handle *h, struct client_call *c,
 				      const char *verb, struct chubby_error *ret_error);
 
+/* INVALID_ARGUMENT, with a sentence, for a handle that is NULL. */
+MUST_USE enum chubby_code handle_check(const struct chubby_handle *h,
+				       struct chubby_error *ret_error);
+
 /* A copy of the sequencer that calls on the handle bring, which the caller frees; NULL: none. */
 MUST_USE char *handle_guard(struct chubby_handle *h);
 

@@ -9,7 +9,10 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "wire/path.h"
 #include "wire/sequencer.h"
+
+_Static_assert(CHUBBY_SEQUENCER_MAX_BYTES == WIRE_SEQUENCER_MAX_BYTES, "the protocol's limit");
 
 #define LOCK_DELAY_MAX_MS 60000
 #define WAIT_MAX_MS (INT64_C(1000) * 3600 * 24 * 365)
@@ -26,6 +29,10 @@ struct chubby_acquire_options chubby_acquire_options_default(void)
 enum chubby_code acquire_options_check(const struct chubby_acquire_options *o,
 				       struct chubby_error *ret_error)
 {
+	if (o->mode != CHUBBY_FREE && o->mode != CHUBBY_SHARED && o->mode != CHUBBY_EXCLUSIVE_MODE)
+		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
+				    "mode is %d: want CHUBBY_SHARED, CHUBBY_EXCLUSIVE_MODE, or 0",
+				    (int)o->mode);
 	if (o->lock_delay_ms < -1 || o->lock_delay_ms > LOCK_DELAY_MAX_MS)
 		return error_report(ret_error, CHUBBY_INVALID_ARGUMENT,
 				    "lock_delay_ms: want 0 to 60000, or -1 for the default");
@@ -105,12 +112,14 @@ bool release_ends(enum chubby_code code)
 enum chubby_code chubby_release(struct chubby_handle *h, struct chubby_error *ret_error)
 {
 	struct client_call c = {.request = {.kind = MESSAGE_RELEASE}};
-	bool was_held = atomic_load(&h->held);
+	bool was_held = h != NULL && atomic_load(&h->held);
 	enum chubby_code code = handle_call(h, &c, "release", ret_error);
 	char what[128];
 
 	if (code == CHUBBY_OK)
 		client_call_release(&c);
+	if (h == NULL)
+		return code;
 	if (release_ends(code))
 		atomic_store(&h->held, false);
 	snprintf(what, sizeof(what), "release %.100s", h->path);
@@ -141,20 +150,47 @@ bool chubby_is_held(const struct chubby_handle *h)
 enum chubby_code check_sequencer_prepare(const char *sequencer, struct client_call *ret_call,
 					 struct chubby_error *ret_error)
 {
-	if (sequencer == NULL || strlen(sequencer) > WIRE_SEQUENCER_MAX_BYTES)
-		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID, "this is no sequencer");
+	const char *why = NULL;
+	struct bytes cell, inner;
+	struct sequencer parsed;
+
+	/* The cell would say INVALID_ARGUMENT; who asks only wants to know whether to refuse. */
+	if (sequencer == NULL || sequencer_parse(bytes_of_text(sequencer), &parsed) != ERROR_OK ||
+	    path_parse(parsed.path, &cell, &inner, &why) != ERROR_OK)
+		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
+				    "check sequencer: this is no sequencer: give the whole text "
+				    "that chubby_sequencer() gave");
 	ret_call->request.kind = MESSAGE_CHECK_SEQUENCER;
 	ret_call->request.check_sequencer.sequencer = bytes_of_text(sequencer);
 	return CHUBBY_OK;
 }
 
-enum chubby_code check_sequencer_take(const struct client_call *c, uint64_t *ret_token,
-				      struct chubby_error *ret_error)
+/* The cell that is meant by "local" is not known here by name; the path says it in any case. */
+static enum chubby_code sequencer_refused(const struct chubby *cell, struct bytes path,
+					  struct chubby_error *ret_error)
+{
+	bool is_local = strcmp(cell->cell, "local") == 0;
+	struct bytes of, inner;
+	const char *why = NULL;
+
+	if (!is_local && path_parse(path, &of, &inner, &why) == ERROR_OK &&
+	    !bytes_equal(of, bytes_of_text(cell->cell)))
+		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
+				    "check sequencer: it is of cell %.*s, and this is cell %.64s: "
+				    "ask that one",
+				    (int)of.size, (const char *)of.data, cell->cell);
+	return error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
+			    "check sequencer: its grant of %.*s is over: its holder released or "
+			    "lost the lock%s",
+			    path.size < 200 ? (int)path.size : 200, (const char *)path.data,
+			    is_local ? "; or it is of another cell than this" : "");
+}
+
+enum chubby_code check_sequencer_take(const struct chubby *cell, const struct client_call *c,
+				      uint64_t *ret_token, struct chubby_error *ret_error)
 {
 	if (!c->reply.check_sequencer.valid)
-		return error_report(ret_error, CHUBBY_SEQUENCER_INVALID,
-				    "the sequencer's grant is over: its holder released or lost "
-				    "the lock");
+		return sequencer_refused(cell, c->reply.check_sequencer.path, ret_error);
 	if (ret_token != NULL)
 		*ret_token = c->reply.check_sequencer.fencing_token;
 	return CHUBBY_OK;
@@ -174,7 +210,7 @@ enum chubby_code chubby_check_sequencer(struct chubby *cell, const char *sequenc
 	client_call(cell, &c);
 	code = client_result(&c, "check sequencer", ret_error);
 	if (code == CHUBBY_OK)
-		code = check_sequencer_take(&c, ret_token, ret_error);
+		code = check_sequencer_take(cell, &c, ret_token, ret_error);
 	client_call_release(&c);
 	client_leave(cell);
 	return code;
@@ -183,10 +219,12 @@ enum chubby_code chubby_check_sequencer(struct chubby *cell, const char *sequenc
 enum chubby_code chubby_set_sequencer(struct chubby_handle *h, const char *sequencer,
 				      struct chubby_error *ret_error)
 {
-	enum chubby_code code = client_enter(h->cell, ret_error);
+	enum chubby_code code = handle_check(h, ret_error);
 	struct sequencer parsed;
 	char *guard = NULL, *former;
 
+	if (code == CHUBBY_OK)
+		code = client_enter(h->cell, ret_error);
 	if (code != CHUBBY_OK)
 		return code;
 	if (sequencer != NULL && sequencer_parse(bytes_of_text(sequencer), &parsed) != ERROR_OK) {

@@ -91,7 +91,7 @@ enum chubby_code chubby_check_sequencer_finish(struct chubby_call *call, uint64_
 	if (!async_finish_begin(call, MESSAGE_CHECK_SEQUENCER, &code, ret_error))
 		return code;
 	if (code == CHUBBY_OK)
-		code = check_sequencer_take(&call->client, ret_token, ret_error);
+		code = check_sequencer_take(call->cell, &call->client, ret_token, ret_error);
 	async_finish_end(call);
 	return code;
 }

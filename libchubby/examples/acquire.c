@@ -12,7 +12,7 @@ static int work(struct chubby *cell, struct chubby_handle *h)
 {
 	struct chubby_acquire_options options = chubby_acquire_options_default();
 	struct chubby_error error;
-	char sequencer[512];
+	char sequencer[CHUBBY_SEQUENCER_MAX_BYTES + 1];
 	uint64_t token;
 
 	options.wait_ms = 5000;
@@ -22,7 +22,7 @@ static int work(struct chubby *cell, struct chubby_handle *h)
 		return error.code == CHUBBY_DEADLINE_EXCEEDED ? 75 : 1;
 	}
 	printf("holding %s with token %" PRIu64 "\n", chubby_path(h), chubby_token(h));
-	/* A copy: the handle's own is gone with the lock. */
+	/* A copy: once the lock is released, the handle names none. */
 	snprintf(sequencer, sizeof(sequencer), "%s", chubby_sequencer(h));
 	/* What another process does that was given the sequencer: */
 	if (chubby_check_sequencer(cell, sequencer, &token, &error) == CHUBBY_OK)
