@@ -12,10 +12,11 @@ seen: then a job that was paused beyond its lease can do no harm when it wakes u
 CHUBBY_SERVERS in the environment says the same as --servers; CHUBBY_PROTO where the .proto files
 are, if not beside this example. It needs grpcio, protoc and protoc's plugin for Python (Debian:
 python3-grpcio, protobuf-compiler, protobuf-compiler-grpc), and the .proto files; nothing else of
-Chubby. With grpcio-tools from PyPI, `python3 -m grpc_tools.protoc` takes the place of protoc.
+Chubby. Where protoc is missing, grpcio-tools from PyPI takes its place.
 docs/any-language.md tells the same without Python.
 """
 import argparse
+import importlib.util
 import os
 import shutil
 import signal
@@ -32,24 +33,39 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROTO = os.path.join(HERE, "..", "..", "proto")
 
 
-def generate(proto):
-    """Makes Python modules of the .proto files in a temporary directory, and imports them."""
+def compiler():
+    """The command that makes Python of .proto files: protoc, or the one of grpcio-tools."""
+    protoc, plugin = shutil.which("protoc"), shutil.which("grpc_python_plugin")
+    if protoc is not None and plugin is not None:
+        return [protoc, f"--plugin=protoc-gen-grpc_python={plugin}"]
+    if importlib.util.find_spec("grpc_tools") is not None:
+        return [sys.executable, "-m", "grpc_tools.protoc"]
+    sys.exit("chubby_lock.py: protoc or grpc_python_plugin is not in PATH: install "
+             "protobuf-compiler and protobuf-compiler-grpc, or grpcio-tools from PyPI")
+
+
+def generate(proto, *names):
+    """Makes Python modules of .proto files in a temporary directory, and imports them: for each
+    file its messages, and its methods."""
+    if not os.path.isfile(os.path.join(proto, "chubby", "v1", "chubby.proto")):
+        sys.exit(f"chubby_lock.py: there is no chubby/v1/chubby.proto in {proto}: set CHUBBY_PROTO "
+                 "to the directory that holds it")
     out = tempfile.mkdtemp(prefix="chubby-stubs-")
     try:
-        subprocess.run(
-            ["/usr/bin/protoc", "-I", proto, "-I", HERE, f"--python_out={out}",
-             f"--grpc_python_out={out}",
-             f"--plugin=protoc-gen-grpc_python={shutil.which('grpc_python_plugin')}",
-             "chubby/v1/chubby.proto", "chubby/v1/admin.proto", "refusal.proto"], check=True)
+        made = subprocess.run(
+            [*compiler(), "-I", proto, "-I", HERE, f"--python_out={out}",
+             f"--grpc_python_out={out}", *(f"{name}.proto" for name in names)], check=False)
+        if made.returncode != 0:
+            sys.exit(f"chubby_lock.py: protoc refused the .proto files in {proto}: see above")
         sys.path.insert(0, out)
-        from chubby.v1 import admin_pb2, admin_pb2_grpc, chubby_pb2, chubby_pb2_grpc
-        import refusal_pb2
+        return [importlib.import_module(name.replace("/", ".") + part)
+                for name in names for part in ("_pb2", "_pb2_grpc")]
     finally:
         shutil.rmtree(out)
-    return chubby_pb2, chubby_pb2_grpc, admin_pb2, admin_pb2_grpc, refusal_pb2
 
 
-pb, rpc, admin_pb, admin_rpc, refusal_pb = generate(os.environ.get("CHUBBY_PROTO", PROTO))
+pb, rpc, refusal_pb, _ = generate(os.environ.get("CHUBBY_PROTO") or PROTO, "chubby/v1/chubby",
+                                  "refusal")
 
 GRACE_S = 45.0      # how long calls go on trying while there is no master
 CALL_S = 2.0        # how long one replica may take to answer
@@ -284,7 +300,12 @@ def main():
         return 1
     print(f"chubby_lock.py: sequencer {grant.sequencer.decode()}, token {grant.fencing_token}",
           file=sys.stderr)
-    status = run_under(session, grant, options.path, command)
+    try:
+        status = run_under(session, grant, options.path, command)
+    except OSError as e:
+        # As shells have it; the lock is given back all the same.
+        print(f"chubby_lock.py: cannot run {command[0]}: {e.strerror}", file=sys.stderr)
+        status = 127 if isinstance(e, FileNotFoundError) else 126
     try:
         session.release(handle)
         session.close()

@@ -132,5 +132,25 @@ def stopped_client():
         assert "lost" in p.stderr.read()
 
 
+def what_users_get_wrong():
+    """no such command, or one that cannot run: a sentence, and the lock is free; no .proto files"""
+    with cells.Cell(replicas=1) as c:
+        for command, status in {"/nonexistent/job": 127, "/etc/passwd": 126}.items():
+            p = subprocess.run([sys.executable, EXAMPLE, "--servers", c.servers, "/ls/local/job",
+                                "--", command], capture_output=True, text=True, timeout=30,
+                               check=False)
+            assert p.returncode == status, (p.returncode, p.stderr)
+            assert f"cannot run {command}" in p.stderr and "Traceback" not in p.stderr, p.stderr
+            assert c.locks("/ls/local/job") == [], "the lock is kept"
+            sessions = c.chubby("sessions", "--json").stdout
+            assert "chubby_lock" not in sessions, sessions
+    for changed, says in {"CHUBBY_PROTO": "set CHUBBY_PROTO", "PATH": "protobuf-compiler"}.items():
+        p = subprocess.run([sys.executable, EXAMPLE, "/ls/local/job", "--", "true"],
+                           env={**os.environ, changed: "/nonexistent"}, capture_output=True,
+                           text=True, timeout=30, check=False)
+        assert p.returncode == 1 and "Traceback" not in p.stderr, p.stderr
+        assert says in p.stderr, p.stderr
+
+
 if __name__ == "__main__":
-    cells.run(one_after_the_other, failover, same_number, stopped_client)
+    cells.run(one_after_the_other, failover, same_number, stopped_client, what_users_get_wrong)

@@ -13,7 +13,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import chubby_lock  # noqa: E402 (the path comes first)
 
 pb = chubby_lock.pb
-admin_pb = chubby_lock.admin_pb
+admin_pb, admin_rpc = chubby_lock.generate(os.environ.get("CHUBBY_PROTO") or chubby_lock.PROTO,
+                                           "chubby/v1/admin")
 Code = grpc.StatusCode
 
 # One slow call is none: a refusal costs the server nothing. A busy test machine may.
