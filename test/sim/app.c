@@ -273,6 +273,7 @@ void sim_apps_start(struct world *w)
 
 void sim_apps_calm(struct world *w)
 {
+	w->apps->head_at_calm = sim_checker_head(w->checker);
 	for (uint32_t i = 0; i < w->options->clients; i++) {
 		struct sim_app *a = &w->apps->apps[i];
 

@@ -192,6 +192,7 @@ struct sim_apps {
 	struct sim_pipes pipes;
 	uint64_t floor; /* the newest revision that anybody was told */
 	struct sim_storage storage[APP_LOCKS];
+	uint64_t head_at_calm; /* sessions of that time have an app that lives, or end */
 	uint64_t answered, granted, expired, lives;
 };
 

@@ -68,7 +68,7 @@ void sim_snapshot_taken(struct host *h, struct sim_snapshot *s)
 		return;
 	sim_hash(w, h->index, s->state.slot.n, d->newest.n);
 	sim_host_crash(h);
-	if (rng_chance(&w->disk_rng, LOST_PPM)) {
+	if (!w->calm && rng_chance(&w->disk_rng, LOST_PPM)) {
 		sim_trace(w, "r%u dies over a snapshot", h->id.n);
 	} else if (s->state.slot.n > d->state.slot.n && s->state.slot.n > d->durable.chosen.n) {
 		sim_trace(w, "r%u installs a snapshot up to slot %llu", h->id.n,
