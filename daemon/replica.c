@@ -50,6 +50,11 @@ static void handle(struct replica *r, const struct net_event *ev)
 	case NET_POSTED:
 		replica_posted(r, ev->item);
 		break;
+	case NET_DEAF:
+		log_error("gRPC takes no connections any more, as after a want of descriptors: "
+			  "this replica starts anew");
+		r->restart = true;
+		break;
 	case NET_DRAINED:
 		r->drained = true;
 		break;

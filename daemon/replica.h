@@ -16,7 +16,7 @@
 enum replica_exit {
 	REPLICA_STOPPED,        /* by SIGTERM or SIGINT, gracefully */
 	REPLICA_REFUSED,        /* could not start; the reason is in the log */
-	REPLICA_RESTART,        /* start the process anew: a snapshot is to be installed */
+	REPLICA_RESTART,        /* start the process anew: to install a snapshot, or to listen */
 	REPLICA_CLOCK_FAILED,   /* no lease can be measured here; the reason is in the log */
 	REPLICA_STORAGE_FAILED, /* start the process anew: the disk is to be read and verified */
 };

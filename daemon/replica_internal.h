@@ -160,7 +160,7 @@ struct replica {
 	bool stop_asked;
 	bool clock_failed;
 	struct clock_watch clock_watch;
-	bool restart; /* a snapshot is ready: the next start installs it */
+	bool restart; /* a snapshot is ready, or gRPC is deaf: only a new process helps */
 	bool drained;
 };
 

@@ -81,6 +81,24 @@ char *address_target(const char *address)
 	return target;
 }
 
+bool address_resolve(const char *address, int port, struct sockaddr_storage *ret_address,
+		     socklen_t *ret_size)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+	char host[HOST_MAX_BYTES], given[PORT_DIGITS_MAX + 1], bound[16];
+	struct addrinfo *found = NULL;
+
+	CHECK(address_split(address, host, given));
+	snprintf(bound, sizeof(bound), "%d", port);
+	if (getaddrinfo(host, bound, &hints, &found) != 0)
+		return false;
+	CHECK(found->ai_addrlen <= sizeof(*ret_address));
+	memcpy(ret_address, found->ai_addr, found->ai_addrlen);
+	*ret_size = found->ai_addrlen;
+	freeaddrinfo(found);
+	return true;
+}
+
 /* Tries what gRPC tried, since gRPC does not hand out the reason. 0: it would work now. */
 static int bind_errno(const struct addrinfo *a)
 {

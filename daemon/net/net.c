@@ -131,6 +131,22 @@ static bool net_is_idle(const struct net *n)
 	return n->unary_live == 0 && n->stream_live == 0 && link_all_sent(n);
 }
 
+/* Whether gRPC still listens: nothing else would say that it does not. */
+static int64_t net_watch(struct net *n, int64_t now_ns)
+{
+	int64_t due_ns;
+
+	if (n->draining || n->closing || n->told_deaf)
+		return TIME_NEVER;
+	due_ns = time_earlier(watch_tick(&n->clients.watch, now_ns),
+			      watch_tick(&n->peers_endpoint.watch, now_ns));
+	if (n->clients.watch.deaf || n->peers_endpoint.watch.deaf) {
+		n->told_deaf = true;
+		net_emit(n, NET_DEAF);
+	}
+	return due_ns;
+}
+
 /* What is due apart from completions; the instant at which something will be. */
 static int64_t net_tick(struct net *n, int64_t now_ns)
 {
@@ -138,6 +154,7 @@ static int64_t net_tick(struct net *n, int64_t now_ns)
 
 	link_tick(n, now_ns);
 	due_ns = time_earlier(due_ns, n->links_due_ns);
+	due_ns = time_earlier(due_ns, net_watch(n, now_ns));
 	if (!n->draining || n->drained)
 		return due_ns;
 	if (!n->drain_swept)
@@ -367,6 +384,8 @@ static void net_free(struct net *n)
 		grpc_server_destroy(n->clients.server);
 	if (n->peers_endpoint.server != NULL)
 		grpc_server_destroy(n->peers_endpoint.server);
+	watch_release(&n->clients.watch);
+	watch_release(&n->peers_endpoint.watch);
 	grpc_call_unref(n->wake_call);
 	grpc_channel_destroy(n->lame);
 	grpc_completion_queue_shutdown(n->queue);

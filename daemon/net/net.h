@@ -68,6 +68,7 @@ enum net_event_kind {
 	NET_PEER_LOST,      /* replica: our stream to it broke */
 	NET_PEER_FRAME,     /* replica, frame, bulk */
 	NET_POSTED,         /* item */
+	NET_DEAF,           /* once: gRPC takes no connections any more; only a new process does */
 	NET_DRAINED,        /* after net_shutdown_begin(): nothing is under way any more */
 };
 

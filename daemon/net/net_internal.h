@@ -14,6 +14,7 @@
  *   server.c   the two servers, their methods, and the budget for arming
  *   payload.c  bytes in and out, refusals as statuses
  *   address.c  what listening addresses mean; tls.c credentials
+ *   watch.c    whether gRPC still listens
  *   net.c      the queue: next, post, shutdown
  */
 #ifndef CHUBBY_NET_NET_INTERNAL_H
@@ -24,6 +25,7 @@
 #include "base/time.h"
 #include "net/net.h"
 #include "net/slots.h"
+#include "net/watch.h"
 
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
@@ -133,6 +135,7 @@ void stream_release_pool(struct net *n);
 struct endpoint {
 	grpc_server *server;
 	int port;
+	struct watch watch;
 	bool started, stopping, stopped;
 	struct op stopped_op;
 };
@@ -206,6 +209,9 @@ bool address_valid(const char *address);
 bool address_is_loopback(const char *address);
 /* What gRPC dials; the caller frees. */
 char *address_target(const char *address);
+/* Where to call what listens on this port of a valid address. False: nowhere that is known. */
+bool address_resolve(const char *address, int port, struct sockaddr_storage *ret_address,
+		     socklen_t *ret_size);
 /* Why an address cannot be bound, for a person; the caller frees. */
 char *address_bind_trouble(const char *purpose, const char *address);
 
@@ -220,7 +226,7 @@ struct net {
 	struct endpoint clients, peers_endpoint;
 	struct codec_hello self;
 	uint64_t outstanding;
-	bool draining, drain_swept, drained, closing;
+	bool draining, drain_swept, drained, closing, told_deaf;
 	int64_t drain_end_ns;
 
 	/* The event that the completion at hand brought, and what it borrows. */

@@ -139,8 +139,14 @@ static enum error server_bind(struct endpoint *e, const char *purpose, const cha
 
 	e->port = grpc_server_add_http2_port(e->server, address, credentials);
 	grpc_server_credentials_release(credentials);
-	if (e->port > 0)
+	if (e->port > 0) {
+		struct sockaddr_storage where;
+		socklen_t size;
+
+		if (address_resolve(address, e->port, &where, &size))
+			watch_init(&e->watch, (const struct sockaddr *)&where, size);
 		return ERROR_OK;
+	}
 	*ret_trouble = address_bind_trouble(purpose, address);
 	return ERROR_UNAVAILABLE;
 }
