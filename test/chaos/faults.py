@@ -216,7 +216,5 @@ class Descriptors(Fault):
 
 KINDS = {"kill": Kill, "stop": Stop, "cut": Cut, "loss": Loss, "slow": Slow, "delay": Delay,
          "full": Full, "disk": Disk, "clock": Clock, "descriptors": Descriptors}
-# What a run does if it is not told. Not "descriptors": after it gRPC 1.51 never listens again.
-USUAL = [kind for kind in KINDS if kind != "descriptors"]
 # What may befall a majority: the cell stands still for a moment.
 OF_MANY = ("kill", "stop", "cut", "full", "clock")
