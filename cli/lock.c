@@ -150,20 +150,23 @@ static void reap(struct holding *h)
 	}
 }
 
-/* Of a session that is over every call says why, without asking anybody. */
+/* Of a session that is over every call says why, without asking anybody: behind the code's own
+ * text, if the cell said more. */
 static void loss_explain(struct holding *h, char *text, size_t size_bytes)
 {
+	enum chubby_code ended = (enum chubby_code)atomic_load(&h->ended);
+	const char *known = chubby_code_text(ended), *more = NULL;
 	struct chubby_error e;
 	struct chubby_stat s;
 
-	if (atomic_load(&h->ended) == CHUBBY_OK)
+	if (ended == CHUBBY_OK) {
 		snprintf(text, size_bytes, "the session's lease ran out before the cell answered");
-	else if (atomic_load(&h->ended) == CHUBBY_SESSION_EXPIRED &&
-		 chubby_stat(h->handle, &s, &e) != CHUBBY_OK)
-		snprintf(text, size_bytes, "the cell ended the session (%s)", e.message);
-	else
-		snprintf(text, size_bytes, "the session is over: %s",
-			 chubby_code_text((enum chubby_code)atomic_load(&h->ended)));
+		return;
+	}
+	if (chubby_stat(h->handle, &s, &e) != CHUBBY_OK)
+		more = strstr(e.message, known);
+	more = more != NULL ? more + strlen(known) : "";
+	snprintf(text, size_bytes, "%s", strncmp(more, ": ", 2) == 0 ? more + 2 : known);
 }
 
 static void lose(struct holding *h)

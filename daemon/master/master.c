@@ -3,6 +3,7 @@
  */
 #include "master/master_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "wire/path.h"
@@ -60,14 +61,14 @@ bool master_serving(const struct master *m)
 
 const char *wrong_cell(struct master *m, struct bytes asked)
 {
-	const size_t size = 160;
+	const size_t size = 256;
 	struct bytes own = cell_meta(m->cell)->name;
 	char *text = output_alloc(m, size);
 
 	if (asked.size > WRONG_CELL_SHOWN_BYTES || !text_valid(asked))
 		return NULL;
-	snprintf(text, size, "this is cell %.*s, not %.*s", (int)own.size, (const char *)own.data,
-		 (int)asked.size, (const char *)asked.data);
+	snprintf(text, size, "this is cell %.*s, not %.*s: correct the name, or ask its servers",
+		 (int)own.size, (const char *)own.data, (int)asked.size, (const char *)asked.data);
 	return text;
 }
 
@@ -195,6 +196,15 @@ static void session_created(struct master *m, const struct open_call *c, const s
 	reply_with(m, c->call, true, &out);
 }
 
+static struct bytes present_generation(struct master *m, uint64_t generation)
+{
+	const size_t size = 64;
+	char *text = output_alloc(m, size);
+
+	snprintf(text, size, "it is %" PRIu64 " now", generation);
+	return bytes_of_text(text);
+}
+
 /* The answer of a call whose entry was applied, now or long ago. */
 void reply_to_result(struct master *m, const struct moment *at, const struct open_call *c,
 		     const struct result *r)
@@ -229,6 +239,8 @@ void reply_to_result(struct master *m, const struct moment *at, const struct ope
 		out.error = ERROR_OK; /* Close never fails */
 		break;
 	default:
+		if (r->error == ERROR_GENERATION_MISMATCH)
+			out.message = present_generation(m, r->generation);
 		break;
 	}
 	reply_with(m, c->call, false, &out);

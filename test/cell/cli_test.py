@@ -55,6 +55,11 @@ def usage(c):
     refused(c, 64, "rm", "/ls/local", says="root stays")
     refused(c, 64, "ls", "/ls/nope", says="this is cell local, not nope")
     refused(c, 2, "locks", "/ls/local/nothing", says="not found")
+    c.chubby("put", "/ls/local/twice", "1")
+    c.chubby("put", "/ls/local/twice", "2")
+    now = json_of(c, "stat", "/ls/local/twice")["contents_generation"]
+    refused(c, 1, "put", "--generation", str(now + 1), "/ls/local/twice", "3",
+            says=f"it is {now} now")
     for command in ["put", "/ls/local/nodir/x", "1"], ["lock", "/ls/local/nodir/x", "true"], \
             ["mkdir", "/ls/local/nodir/x"]:
         refused(c, 2, *command, says="`chubby mkdir -p /ls/local/nodir`")
