@@ -144,10 +144,15 @@ void wait_timeout(struct master *m, struct open_call *c)
 	struct lease *l = lease_find(m, c->session);
 
 	CHECK(l != NULL);
-	reply_error(m, c->call, MESSAGE_WAIT, ERROR_DEADLINE_EXCEEDED, NULL);
+	reply_error(m, c->call, MESSAGE_WAIT, ERROR_DEADLINE_EXCEEDED,
+		    "the place in the queue is kept: wait again, or cancel");
 	lease_drop_held(m, l, c);
 	call_done(m, c);
 }
+
+/* Unlike a Wait that was held for long enough, this ends the ticket. */
+static const char queue_left[] =
+	"the wait_ms of the acquire ran out: it is in the queue no more; acquire again";
 
 /* Answers the held Wait calls on a ticket. */
 static void waits_answer(struct master *m, const struct effect *e, const struct wire_grant *grant,
@@ -165,6 +170,8 @@ static void waits_answer(struct master *m, const struct effect *e, const struct 
 			continue;
 		if (error == ERROR_RESOURCE_EXHAUSTED)
 			out.retry_after_ns = RETRY_AFTER_NS;
+		if (error == ERROR_DEADLINE_EXCEEDED)
+			out.message = bytes_of_text(queue_left);
 		if (grant != NULL)
 			out.wait.grant = *grant;
 		reply_with(m, c->call, false, &out);
@@ -180,6 +187,8 @@ static void ticket_news(struct master *m, const struct effect *e, const struct w
 	struct lease *l = lease_find(m, e->session);
 	struct reply push = {.kind = MESSAGE_WAIT_ENDED, .error = error};
 
+	if (error == ERROR_DEADLINE_EXCEEDED)
+		push.message = bytes_of_text(queue_left);
 	waits_answer(m, e, grant, error);
 	if (l == NULL)
 		return;

@@ -141,6 +141,9 @@ static void wait_has_a_deadline(void **state)
 	struct world w;
 	struct session_id a, b;
 	struct bytes ha, hb;
+	struct reply *r;
+	struct call_id held, ended;
+	struct request wait = {.kind = MESSAGE_WAIT};
 	struct request acquire = {
 		.kind = MESSAGE_ACQUIRE,
 		.acquire = {.mode = WIRE_LOCK_EXCLUSIVE,
@@ -158,12 +161,28 @@ static void wait_has_a_deadline(void **state)
 	world_acquire(&w, 1, a, ha, 1);
 	acquire.session = b;
 	acquire.handle = hb;
-	assert_true(world_call(&w, 2, &acquire)->acquire.ticket != 0);
+	wait.wait.ticket = world_call(&w, 2, &acquire)->acquire.ticket;
+	assert_true(wait.wait.ticket != 0);
+	wait.session = b;
+	wait.handle = hb;
+	wait.wait.wait_ns = NS_PER_S;
+	held = world_send(&w, 2, &wait);
+	wait.wait.wait_ns = 10 * NS_PER_S;
+	ended = world_send(&w, 2, &wait);
 	world_pass(&w, 1900 * NS_PER_MS);
+	r = &world_answer(&w, held)->reply;
+	assert_int_equal(r->error, ERROR_DEADLINE_EXCEEDED);
+	assert_non_null(memmem(r->message.data, r->message.size, "is kept", 7));
 	assert_null(world_push(&w, 2, MESSAGE_WAIT_ENDED));
 	world_pass(&w, 200 * NS_PER_MS);
 	assert_int_equal(world_push(&w, 2, MESSAGE_WAIT_ENDED)->reply.error,
 			 ERROR_DEADLINE_EXCEEDED);
+	/* The same code as that of a wait that was held for long enough; the words differ. */
+	r = &world_answer(&w, ended)->reply;
+	assert_int_equal(r->error, ERROR_DEADLINE_EXCEEDED);
+	assert_non_null(memmem(r->message.data, r->message.size, "no more", 7));
+	wait.wait.wait_ns = 0;
+	assert_int_equal(world_call(&w, 2, &wait)->error, ERROR_NOT_HELD);
 	world_free(&w);
 }
 
