@@ -33,10 +33,14 @@ static void fuzz_root_remove(void)
 static inline void fuzz_root_make(void)
 {
 	bool memory = access("/dev/shm", W_OK) == 0;
+	const char *told = getenv("CHUBBY_FUZZ_DIRECTORY"); /* libFuzzer runs no exit handlers */
+	int size;
 	char *made;
 
-	snprintf(fuzz_root, sizeof(fuzz_root), "%s/chubby-fuzz.XXXXXX",
-		 memory ? "/dev/shm" : "/tmp");
+	if (told == NULL)
+		told = memory ? "/dev/shm" : "/tmp";
+	size = snprintf(fuzz_root, sizeof(fuzz_root), "%s/chubby-fuzz.XXXXXX", told);
+	CHECK(size > 0 && (size_t)size < sizeof(fuzz_root));
 	made = mkdtemp(fuzz_root);
 	CHECK(made != NULL);
 	atexit(fuzz_root_remove);
