@@ -25,7 +25,7 @@ import storm_test
 
 JOBS = 2
 LEASE_S, LOCK_DELAY_S = 2.0, 3.0    # of holders that die
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 # `chubby lock` may also find nobody who serves it, or not in time.
 STATUSES = nightly_test.STATUSES | {69, 75}
 
