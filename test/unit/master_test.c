@@ -369,13 +369,26 @@ static void old_epoch_is_told(void **state)
 	world_free(&w);
 }
 
-/* Property: the lock of a session that expired waits out its lock-delay, also over a failover. */
+static int64_t delay_left_ns(struct world *w)
+{
+	struct request list = {.kind = MESSAGE_LIST_LOCKS};
+	const struct reply *r = world_call(w, 2, &list);
+
+	assert_int_equal(r->error, ERROR_OK);
+	assert_int_equal(r->list_locks.count, 1);
+	assert_int_equal(r->list_locks.locks[0].lock_delay_ns, 15 * NS_PER_S);
+	return r->list_locks.locks[0].lock_delay_left_ns;
+}
+
+/* Property: the lock of a session that expired waits out its lock-delay, also over a failover; the
+ * rest that is told shrinks with time, and is the whole again under a new master. */
 static void lock_delay_outlives_failover(void **state)
 {
 	struct world w;
 	struct session_id a, b;
 	struct bytes ha, hb;
 	struct request ka = {.kind = MESSAGE_KEEP_ALIVE, .keep_alive = {.immediate = true}};
+	int64_t left_ns;
 
 	(void)state;
 	world_new(&w);
@@ -390,9 +403,14 @@ static void lock_delay_outlives_failover(void **state)
 	world_pass(&w, 3 * NS_PER_S); /* a expired; the lock-delay of 15 s runs */
 	assert_null(cell_session(w.cell, a));
 	assert_null(world_push(&w, 2, MESSAGE_WAIT_ENDED));
+	left_ns = delay_left_ns(&w);
+	assert_true(left_ns > 0 && left_ns <= 15 * NS_PER_S);
+	world_pass(&w, 1 * NS_PER_S);
+	assert_true(delay_left_ns(&w) < left_ns);
 	master_end(w.master, &w.at);
 	world_take(&w);
 	world_begin(&w);
+	assert_int_equal(delay_left_ns(&w), 15 * NS_PER_S);
 	ka.session = b;
 	world_call(&w, 2, &ka);
 	world_pass(&w, 8 * NS_PER_S);
