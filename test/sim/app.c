@@ -64,6 +64,7 @@ static void done(struct world *w, struct sim_app *a, struct app_op *op, const st
 	w->apps->answered++;
 	if (r->error == ERROR_OK)
 		sim_check_told(w, a, op, r);
+	sim_history_told(w, a, op, r);
 	sim_app_done(w, a, op, r);
 }
 
@@ -257,6 +258,7 @@ void sim_app_event(struct world *w, struct sim_event *e)
 void sim_apps_start(struct world *w)
 {
 	w->apps = mem_zalloc(sizeof(*w->apps));
+	w->apps->history = sim_history_new();
 	for (uint32_t i = 0; i < w->options->clients; i++) {
 		struct sim_app *a = &w->apps->apps[i];
 		int32_t bound = w->options->profile->drift_ppm;
@@ -295,6 +297,7 @@ void sim_apps_release(struct world *w)
 		free(a->backlog);
 	}
 	sim_pipes_release(w);
+	sim_history_free(w->apps->history);
 	for (uint32_t i = 0; i < w->apps->late_count; i++)
 		free(w->apps->late[i].bytes);
 	free(w->apps);

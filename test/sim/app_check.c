@@ -229,6 +229,7 @@ void sim_check_apps_end(struct world *w, const struct host *master)
 	if (counters.pending > 0)
 		sim_fail(w, "liveness: r%u still has %llu pending calls", master->id.n,
 			 (unsigned long long)counters.pending);
+	sim_history_judge(w);
 	if (w->apps->answered == 0 || w->apps->granted == 0)
 		sim_fail(w, "liveness: nobody was ever granted a lock");
 }

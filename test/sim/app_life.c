@@ -166,6 +166,7 @@ static void call(struct world *w, struct sim_app *a)
 	if (op == NULL)
 		return;
 	op->floor = w->apps->floor;
+	op->asked_ns = w->now_ns;
 	r.request = &op->request;
 	r.handle_number = a->handles[op->node].number.n;
 	if (op->verb == VERB_ACQUIRE && rng_chance(&w->client_rng, 300000))

@@ -208,6 +208,7 @@ static void canon_append(struct host *h, const struct entry *e, const struct out
 	sim_hash(h->world, k->head, now->digest.high, now->result_hash);
 	effected_note(k, e, o, k->head);
 	sim_model_apply(h->world, k->model, h->cell, e, o);
+	sim_history_known(h->world, h->cell, e, o);
 	sim_check_beliefs(h->world, h->cell);
 }
 

@@ -122,6 +122,7 @@ struct app_op {
 	enum app_verb verb;
 	uint32_t node;
 	uint64_t floor;
+	int64_t asked_ns;
 	struct request request; /* points into the fields below and into the handle */
 	uint8_t contents[8];
 	char path[APP_PATH_BYTES];
@@ -194,6 +195,8 @@ struct sim_apps {
 	struct sim_storage storage[APP_LOCKS];
 	uint64_t head_at_calm; /* sessions of that time have an app that lives, or end */
 	uint64_t answered, granted, expired, lives;
+	struct sim_history *history; /* owned */
+	uint64_t judged, searched;   /* operations of it; its beginnings */
 };
 
 void sim_apps_start(struct world *w);
@@ -230,5 +233,17 @@ void sim_check_told(struct world *w, struct sim_app *a, const struct app_op *op,
 /* A write under a lock reaches the storage, perhaps long after it was sent. */
 void sim_check_storage(struct world *w, const struct app_write *write);
 void sim_check_apps_end(struct world *w, const struct host *master);
+
+/* ---- app_history.c -------------------------------------------------------------------------- */
+
+struct sim_history *sim_history_new(void);
+void sim_history_free(struct sim_history *k);
+/* A call is answered. */
+void sim_history_told(struct world *w, const struct sim_app *a, const struct app_op *op,
+		      const struct reply *r);
+/* The canon has grown by one at this cell. */
+void sim_history_known(struct world *w, const struct cell *c, const struct entry *e,
+		       const struct outcome *o);
+void sim_history_judge(struct world *w);
 
 #endif

@@ -36,7 +36,7 @@ struct tally {
 	uint64_t failovers;
 	int64_t *failover_ns; /* owned */
 	uint64_t passed, failed, steps, elections, snapshots, acked, hash;
-	uint64_t answered, granted, expired, lives, refused; /* of apps */
+	uint64_t answered, granted, expired, lives, refused, judged, searched; /* of apps */
 	int64_t simulated_ns;
 };
 
@@ -93,6 +93,8 @@ static void apps_gather(struct tally *t, const struct sim_apps *apps)
 	t->granted += apps->granted;
 	t->expired += apps->expired;
 	t->lives += apps->lives;
+	t->judged += apps->judged;
+	t->searched += apps->searched;
 	for (uint32_t i = 0; i < APP_LOCKS; i++)
 		t->refused += apps->storage[i].refused;
 }
@@ -102,8 +104,10 @@ static void apps_print(const struct tally *t)
 	if (t->lives > 0)
 		printf("%" PRIu64 " lives of apps, %" PRIu64 " calls answered, %" PRIu64
 		       " locks granted, %" PRIu64 " sessions expired, %" PRIu64
-		       " stale writes refused\n",
-		       t->lives, t->answered, t->granted, t->expired, t->refused);
+		       " stale writes refused; %" PRIu64 " operations in histories, %" PRIu64
+		       " beginnings searched\n",
+		       t->lives, t->answered, t->granted, t->expired, t->refused, t->judged,
+		       t->searched);
 }
 
 static int compare_ns(const void *a, const void *b)
