@@ -47,8 +47,10 @@ enum error store_receipt_begin(struct store *s, const struct store_snapshot *abo
 	int fd;
 
 	if (!room_for(s->directory, about->total_bytes)) {
-		*ret_trouble = sentence("a snapshot of %llu bytes does not fit on the disk of %s",
-					(unsigned long long)about->total_bytes, s->directory);
+		*ret_trouble = sentence("a snapshot of %llu bytes does not fit on the disk of %s, "
+					"where %llu MiB stay free for the log",
+					(unsigned long long)about->total_bytes, s->directory,
+					(unsigned long long)(KEEP_FREE_BYTES >> 20));
 		return ERROR_STORAGE_FULL;
 	}
 	store_unlink(s->directory, STORE_FILE_PART);

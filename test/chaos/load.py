@@ -107,7 +107,9 @@ class Jobs:
         written, token = nightly_test.last_job(self.c, self.database)
         table = nightly_test.history_of(self.database)
         statuses = sum((k.statuses for k in self.contenders), collections.Counter())
-        if not set(statuses) <= STATUSES:
+        # One that is stopped in the middle of a write holds up the other one at the table's file.
+        statuses[1] -= errors.count("database is locked")
+        if not set(+statuses) <= STATUSES:
             complaints.append(f"jobs ended with {dict(statuses)}: {errors[-2000:]}")
         self.refused = errors.count("fenced_write: refused")
         self.writes = len(table)
