@@ -46,6 +46,7 @@ static struct app_op *ask_open(struct sim_app *a, uint32_t node)
 	struct app_op *op;
 
 	h->token_size = 0;
+	h->sequencer_size = 0;
 	h->number.n = a->last_handle + 1;
 	op = op_new(a, node, VERB_OPEN, MESSAGE_OPEN);
 	if (op == NULL)
@@ -149,9 +150,17 @@ static struct app_op *choose_lock(struct world *w, struct sim_app *a, uint32_t n
 			return ask_check(a, node);
 		return draw < 9 ? ask_release(a, node) : ask_close(a, node);
 	}
-	if (rng_chance(rng, 50000))
+	switch (rng_below(rng, 20)) {
+	case 0:
 		return ask_close(a, node);
-	return ask_acquire(w, a, node);
+	case 1:
+		/* Of a hold that is over. */
+		if (h->sequencer_size > 0)
+			return ask_check(a, node);
+		return ask_acquire(w, a, node);
+	default:
+		return ask_acquire(w, a, node);
+	}
 }
 
 static struct app_op *choose_counter(struct sim_app *a, uint32_t node)
