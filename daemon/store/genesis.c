@@ -43,6 +43,13 @@ static enum error remove_leftovers(const char *directory, char **ret_trouble)
 	return e;
 }
 
+/* The main file alone gets its name, so all must be in it. Closing would see to that as well, but
+ * could not tell that it failed. */
+static int complete(sqlite3 *db)
+{
+	return sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}
+
 static enum error create_log(const char *directory, const struct store_identity *identity,
 			     char **ret_trouble)
 {
@@ -56,6 +63,8 @@ static enum error create_log(const char *directory, const struct store_identity 
 	rc = log_prepare(&s.log);
 	if (rc == SQLITE_OK)
 		rc = log_put_meta(&s, &s.log.durable, &s.log.tail);
+	if (rc == SQLITE_OK)
+		rc = complete(s.log.db);
 	if (rc != SQLITE_OK)
 		e = db_error(rc, STORE_FILE_LOG, ret_trouble);
 	log_finalize(&s.log);
@@ -102,6 +111,8 @@ static enum error create_state(const char *directory, const struct store_identit
 	rc = state_prepare(&state);
 	if (rc == SQLITE_OK)
 		rc = state_write(&state, identity, &save);
+	if (rc == SQLITE_OK)
+		rc = complete(state.db);
 	if (rc != SQLITE_OK)
 		e = db_error(rc, STORE_FILE_STATE, ret_trouble);
 	buffer_release(&save.rows);
