@@ -196,8 +196,13 @@ enum error store_genesis(const char *directory, const struct store_identity *ide
 	if (e == ERROR_OK)
 		e = store_lock(directory, &lock_fd, ret_trouble);
 	if (e == ERROR_OK && directory_taken(directory)) {
-		*ret_trouble = sentence("%s holds a store already; nothing was changed", directory);
-		e = ERROR_EXISTS;
+		/* Perhaps an earlier genesis failed at the very last: what is said to be there stays. */
+		e = store_sync(directory, NULL, ret_trouble);
+		if (e == ERROR_OK) {
+			*ret_trouble = sentence("%s holds a store already; nothing was changed",
+						directory);
+			e = ERROR_EXISTS;
+		}
 	} else if (e == ERROR_OK) {
 		e = remove_leftovers(directory, ret_trouble);
 		if (e == ERROR_OK)
