@@ -315,6 +315,11 @@ bool disk_has_failed(void)
 	return failed;
 }
 
+bool disk_failed_reading(void)
+{
+	return disk_has_failed() && disk.fail_calls == DISK_READ;
+}
+
 uint64_t disk_calls(void)
 {
 	uint64_t calls;

@@ -38,6 +38,7 @@ enum disk_call {
 	DISK_RENAME = 128,
 	DISK_UNLINK = 256,
 	DISK_MAKE_DIRECTORY = 512,
+	DISK_MEMORY = 1024, /* no call, but an allocation of SQLite's */
 };
 /* What a power cut can precede. */
 #define DISK_CHANGES                                                                               \
@@ -63,6 +64,10 @@ void disk_stay_on(void);
  */
 void disk_fail_at(uint64_t n, unsigned calls, int error);
 bool disk_has_failed(void);
+/* Nothing that was not read can be trusted, and it may be readable again later. */
+bool disk_failed_reading(void);
+/* SQLite's allocations count from now on. Before anything else uses SQLite. */
+void disk_take_memory(void);
 /* Calls of these kinds since the last disk_fail_at(). */
 uint64_t disk_calls(void);
 

@@ -22,6 +22,8 @@ static void on_persisted(void *context, uint64_t number, uint32_t count)
 
 	pthread_mutex_lock(&l->mutex);
 	l->persisted = number;
+	if (l->record != NULL)
+		l->record->acknowledged = number;
 	pthread_cond_broadcast(&l->news);
 	while (l->hold)
 		pthread_cond_wait(&l->news, &l->mutex);
@@ -61,6 +63,8 @@ static void on_state(void *context, struct slot slot)
 
 	pthread_mutex_lock(&l->mutex);
 	l->state_persisted = slot.n;
+	if (l->record != NULL)
+		l->record->acknowledged_state = slot.n;
 	pthread_cond_broadcast(&l->news);
 	pthread_mutex_unlock(&l->mutex);
 }
@@ -104,7 +108,7 @@ struct store_identity life_identity(uint32_t self)
 void life_init(struct life *l, const char *root, uint64_t seed, struct life_snapshot *snapshots,
 	       struct life_tally *tally)
 {
-	*l = (struct life){.quiet = true, .snapshots = snapshots, .tally = tally};
+	*l = (struct life){.snapshots = snapshots, .tally = tally};
 	rng_init(&l->rng, seed);
 	snprintf(l->directory, sizeof(l->directory), "%s/" LIFE_DIRECTORY, root);
 	pthread_mutex_init(&l->mutex, NULL);
@@ -199,38 +203,62 @@ const char *life_genesis(struct life *l)
 	}
 }
 
+/* A genesis that failed is repeated by whoever wanted it. */
+const char *life_genesis_once(struct life *l)
+{
+	struct store_identity identity = life_identity(2);
+
+	truth_init(&l->truth, life_genesis_digest(&identity));
+	for (int i = 0; i < 2; i++) {
+		char *trouble = NULL;
+		bool failed_before = disk_has_failed();
+		enum error e = store_genesis(l->directory, &identity, &trouble);
+
+		free(trouble);
+		if (e == ERROR_OK || e == ERROR_EXISTS)
+			return NULL;
+		if (failed_before || !disk_has_failed())
+			return "genesis failed by itself";
+	}
+	return "genesis failed twice";
+}
+
 static struct store_callbacks callbacks_of(struct life *l)
 {
 	return (struct store_callbacks){l,         on_persisted, on_failed,
 					on_values, on_state,     on_trimmed};
 }
 
-static const char *open_failed(struct life *l, char *trouble)
+/* A failure that was planted excuses those starts in which it happens. */
+static const char *open_failed(struct life *l, char *trouble, bool excused)
 {
 	static char text[512];
 
 	snprintf(text, sizeof(text), "the store does not open: %s", trouble);
 	free(trouble);
-	return disk_is_cut() || disk_has_failed() ? NULL : text;
+	life_close(l);
+	return excused ? NULL : text;
 }
 
-/* After a failure that was planted the store may stay closed. */
-const char *life_start(struct life *l)
+static bool excused(bool failed_before)
 {
-	struct store_options options = {.keep_slots = 1 + rng_below(&l->rng, 60)};
-	struct store_callbacks callbacks = callbacks_of(l);
-	enum paxos_memory memory;
-	char *trouble = NULL;
-	const char *text;
+	return disk_is_cut() || (!failed_before && disk_has_failed());
+}
 
-	l->tally->starts++;
-	l->failed = ERROR_OK;
-	l->persisted = l->state_persisted = l->saving = 0;
-	if (store_open(l->directory, &options, &l->store, &trouble) != ERROR_OK)
-		return open_failed(l, trouble);
-	text = truth_check(&l->truth, l->store, &l->cell, &memory);
-	if (text != NULL)
-		return disk_has_failed() ? NULL : text;
+/* What cannot be read now counts as lost, but only until the next start; a failure of anything else
+ * is no loss. */
+static const char *look(struct life *l, bool failed_before)
+{
+	enum paxos_memory memory = PAXOS_MEMORY_LOST;
+	const char *text = truth_check(&l->truth, l->store, &l->cell, &memory);
+
+	if (text != NULL) {
+		life_close(l);
+		return excused(failed_before) &&
+				       (memory != PAXOS_MEMORY_LOST || disk_failed_reading())
+			       ? NULL
+			       : text;
+	}
 	l->submitted = l->persisted = l->truth.number;
 	l->session = (struct session_id){0};
 	l->tally->doubtful += memory == PAXOS_MEMORY_DOUBTFUL;
@@ -238,11 +266,28 @@ const char *life_start(struct life *l)
 		l->truth.doubt = false;
 		store_vetted(l->store);
 	}
-	if (store_start(l->store, &callbacks, &trouble) != ERROR_OK) {
-		text = open_failed(l, trouble);
-		life_close(l);
-	}
-	return text;
+	return NULL;
+}
+
+const char *life_start(struct life *l)
+{
+	struct store_options options = {.keep_slots = 1 + rng_below(&l->rng, 60)};
+	struct store_callbacks callbacks = callbacks_of(l);
+	bool failed_before = disk_has_failed();
+	char *trouble = NULL;
+	const char *text;
+
+	l->tally->starts++;
+	l->failed = ERROR_OK;
+	l->persisted = l->state_persisted = l->saving = 0;
+	if (store_open(l->directory, &options, &l->store, &trouble) != ERROR_OK)
+		return open_failed(l, trouble, excused(failed_before));
+	text = look(l, failed_before);
+	if (text != NULL || l->store == NULL)
+		return text;
+	if (store_start(l->store, &callbacks, &trouble) != ERROR_OK)
+		return open_failed(l, trouble, excused(failed_before));
+	return NULL;
 }
 
 /* ---- episodes ------------------------------------------------------------------------------- */

@@ -29,7 +29,7 @@ struct life_tally {
 
 struct life {
 	struct rng rng;
-	bool quiet; /* no trace */
+	struct truth_record *record; /* borrowed; NULL: nobody */
 	char directory[512];
 	struct truth truth;
 	struct store *store;
@@ -58,7 +58,10 @@ void life_release(struct life *l);
 /* Each of these: NULL, or what is wrong. */
 /* Until there is one, cut by cut. */
 const char *life_genesis(struct life *l);
-/* A start, and work of at most `steps` steps. The store may be closed afterwards, if a cut came. */
+/* Without cuts. */
+const char *life_genesis_once(struct life *l);
+/* A start, and work of at most `steps` steps. Where a cut or failure came during the start, the
+ * store may be closed after it. */
 const char *life_start(struct life *l);
 const char *life_work(struct life *l, unsigned steps);
 /* Closes; NULL is fine. */

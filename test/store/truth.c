@@ -114,12 +114,18 @@ void truth_wrote(struct truth *t, const struct truth_write *w)
 		t->writes = mem_realloc_array(t->writes, t->write_capacity, sizeof(*w));
 	}
 	t->writes[t->write_count++] = *w;
+	if (t->record != NULL) {
+		CHECK(t->record->write_count < TRUTH_RECORD_WRITES_MAX);
+		t->record->writes[t->record->write_count++] = *w;
+	}
 }
 
 void truth_saves(struct truth *t, uint64_t slot, struct digest digest)
 {
 	CHECK(t->save_count < TRUTH_SAVES_MAX);
 	t->saves[t->save_count++] = (struct truth_save){slot, digest};
+	if (t->record != NULL)
+		t->record->saves[t->record->save_count++] = (struct truth_save){slot, digest};
 }
 
 const struct paxos_durable *truth_durable(const struct truth *t)
@@ -322,6 +328,7 @@ const char *truth_check(struct truth *t, struct store *s, struct cell **ret_cell
 	if (store_recover(s, &r, &trouble) != ERROR_OK) {
 		text = wrong("the store does not recover: %s", trouble);
 		free(trouble);
+		*ret_memory = PAXOS_MEMORY_DOUBTFUL; /* it cannot tell */
 		return text;
 	}
 	text = check_recovered(t, s, &r, trouble != NULL ? trouble : "", ret_cell);
@@ -329,7 +336,6 @@ const char *truth_check(struct truth *t, struct store *s, struct cell **ret_cell
 		value_unref(r.tail[i].value);
 	free(r.tail);
 	free(trouble);
-	if (text == NULL)
-		*ret_memory = r.memory;
+	*ret_memory = r.memory;
 	return text;
 }

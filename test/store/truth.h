@@ -36,7 +36,17 @@ struct truth_save {
 	struct digest digest;
 };
 
+/* What happens, for somebody who outlives this process. */
+#define TRUTH_RECORD_WRITES_MAX 1024
+struct truth_record {
+	uint32_t write_count, save_count;
+	struct truth_write writes[TRUTH_RECORD_WRITES_MAX];
+	struct truth_save saves[TRUTH_SAVES_MAX];
+	uint64_t acknowledged, acknowledged_state;
+};
+
 struct truth {
+	struct truth_record *record; /* borrowed; NULL: nobody */
 	/* What the last recovery found: all of it is durable. */
 	uint64_t number;
 	struct paxos_durable durable;
@@ -69,7 +79,7 @@ struct ballot truth_ballot(uint64_t round);
 
 /*
  * Looks at a store that was opened, and takes what it found for the truth. NULL, or what is wrong,
- * valid until the next call. *ret_cell and *ret_memory only if nothing is.
+ * valid until the next call. *ret_cell only if nothing is.
  */
 const char *truth_check(struct truth *t, struct store *s, struct cell **ret_cell,
 			enum paxos_memory *ret_memory);

@@ -178,20 +178,23 @@ static void change_file(struct life *l)
 /* What is applied was chosen: the newest slot, which a write has named. */
 static const char *step_save(struct life *l)
 {
-	uint64_t newest = truth_newest(&l->truth);
 	const struct truth *t = &l->truth;
+	uint64_t newest;
 
+	/* Of what is on its way; or of what is there, beside it. */
+	if (rng_below(&l->rng, 2) == 0)
+		submit(l);
+	newest = truth_newest(&l->truth);
 	if (newest <= t->saves[t->save_count - 1].slot || t->save_count == TRUTH_SAVES_MAX)
-		return NULL;
+		return wait_for(l, l->submitted);
 	if (l->session.n == 0)
 		begin_session(l);
 	for (uint64_t i = rng_below(&l->rng, 5); i > 0; i--)
 		change_file(l);
-	/* Beside writes that are on their way. */
 	if (rng_below(&l->rng, 2) == 0)
 		submit(l);
+	truth_saves(&l->truth, newest, cell_digest(l->cell));
 	if (store_save_state(l->store, l->cell, (struct slot){newest})) {
-		truth_saves(&l->truth, newest, cell_digest(l->cell));
 		l->saving = newest;
 		l->tally->saves++;
 	}
