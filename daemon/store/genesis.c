@@ -199,7 +199,8 @@ enum error store_genesis(const char *directory, const struct store_identity *ide
 		/* Perhaps an earlier genesis failed at the very last: what is said to be there stays. */
 		e = store_sync(directory, NULL, ret_trouble);
 		if (e == ERROR_OK) {
-			*ret_trouble = sentence("%s holds a store already; nothing was changed",
+			*ret_trouble = sentence("%s holds a store already; nothing was "
+						"changed",
 						directory);
 			e = ERROR_EXISTS;
 		}
