@@ -196,7 +196,8 @@ enum error store_genesis(const char *directory, const struct store_identity *ide
 	if (e == ERROR_OK)
 		e = store_lock(directory, &lock_fd, ret_trouble);
 	if (e == ERROR_OK && directory_taken(directory)) {
-		/* Perhaps an earlier genesis failed at the very last: what is said to be there stays. */
+		/* An earlier genesis may have failed at the very last: what is said to be
+		 * there has to stay. */
 		e = store_sync(directory, NULL, ret_trouble);
 		if (e == ERROR_OK) {
 			*ret_trouble = sentence("%s holds a store already; nothing was "
