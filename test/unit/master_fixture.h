@@ -29,6 +29,7 @@ struct answer {
 	uint8_t handle[WIRE_HANDLE_MAX_BYTES];
 	char sequencer[256];
 	struct wire_grant grants[GRANTS_KEPT]; /* of a MULTI; their sequencers are gone */
+	struct wire_lock_status lock;          /* the first of LIST_LOCKS; its arrays are gone */
 	char message[256];
 };
 
@@ -62,6 +63,10 @@ static inline void keep_answer(struct world *w, struct call_id call, struct stre
 	if (r->kind == MESSAGE_MULTI && r->error == ERROR_OK) {
 		for (uint32_t i = 0; i < r->multi.grant_count && i < GRANTS_KEPT; i++)
 			a->grants[i] = r->multi.grants[i];
+	}
+	if (r->kind == MESSAGE_LIST_LOCKS && r->error == ERROR_OK && r->list_locks.count > 0) {
+		a->lock = r->list_locks.locks[0];
+		a->reply.list_locks.locks = &a->lock;
 	}
 	if (r->message.size > 0 && r->message.size < sizeof(a->message))
 		memcpy(a->message, r->message.data, r->message.size);
