@@ -19,9 +19,9 @@
 #define WATCH_EVERY_NS NS_PER_S
 #define WATCH_SCARCE_EVERY_NS (100 * NS_PER_MS)
 /* How long a call waits for bytes, and how many in a row must wait in vain. */
-#define WATCH_PATIENCE_NS (2 * NS_PER_S)
+#define WATCH_PATIENCE_NS (400 * NS_PER_MS)
 #define WATCH_VAIN_MAX 5
-#define WATCH_SCARCE_PATIENCE_NS (500 * NS_PER_MS)
+#define WATCH_SCARCE_PATIENCE_NS (300 * NS_PER_MS)
 #define WATCH_SCARCE_VAIN_MAX 2
 
 struct watch {
