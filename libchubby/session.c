@@ -170,7 +170,7 @@ void session_close(struct session *s, int64_t now_ns, int64_t deadline_ns)
 
 	if (s->closing || s->state == SESSION_CLOSED)
 		return;
-	/* Closing first: a lease that ran out meanwhile must not cost the link that says goodbye. */
+	/* Closing first: a lease that ran out meanwhile must not cost the link for the goodbye. */
 	s->closing = true;
 	session_tick(s, now_ns);
 	if (s->state == SESSION_CLOSED)
