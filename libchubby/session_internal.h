@@ -8,7 +8,7 @@
 
 #include "session.h"
 
-#include <uthash.h>
+#include "base/table.h"
 
 #include "base/check.h"
 #include "base/rng.h"

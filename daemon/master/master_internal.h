@@ -28,7 +28,7 @@
 /* Out of memory stops the process in mem_alloc(); uthash must not have another opinion. */
 #define uthash_malloc(size) mem_alloc(size)
 #define uthash_fatal(message) check_failed(__FILE__, __LINE__, (message))
-#include <uthash.h>
+#include "base/table.h"
 #include <utlist.h>
 
 #define OUTPUT_ARENA_MAX_BYTES ((size_t)64 << 20)

@@ -5,7 +5,7 @@
 #include "sim.h"
 
 #include <string.h>
-#include <uthash.h>
+#include "base/table.h"
 
 #define QUEUE_MAX (SIM_CLIENTS_MAX * 2)
 

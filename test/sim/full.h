@@ -22,7 +22,7 @@
 #ifndef CHUBBY_TEST_SIM_FULL_H
 #define CHUBBY_TEST_SIM_FULL_H
 
-#include <uthash.h>
+#include "base/table.h"
 
 #include "master/master.h"
 #include "session.h"
