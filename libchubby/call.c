@@ -159,8 +159,10 @@ enum chubby_code async_start_on(struct chubby_handle *h, const struct client_cal
 	return code;
 }
 
-void async_give_back(struct chubby *cell, enum message_kind kind, struct bytes token,
-		     uint64_t handle_number)
+typedef bool post_function(struct chubby *cell, struct post *p);
+
+static void give_back(struct chubby *cell, enum message_kind kind, struct bytes token,
+		      uint64_t handle_number, post_function *post)
 {
 	struct client_call prepared = {
 		.request = {.kind = kind},
@@ -174,35 +176,41 @@ void async_give_back(struct chubby *cell, enum message_kind kind, struct bytes t
 		memcpy(call->token, token.data, token.size);
 	call->client.request.handle = (struct bytes){call->token, token.size};
 	call->discarded = true;
-	if (!client_post(cell, &call->post))
+	if (!post(cell, &call->post))
 		async_unref(call); /* the session is ending, and ends what it holds */
+}
+
+void async_give_back(struct chubby *cell, enum message_kind kind, struct bytes token,
+		     uint64_t handle_number)
+{
+	give_back(cell, kind, token, handle_number, client_post);
 }
 
 /* ---- done ----------------------------------------------------------------------------------- */
 
 /* Whatever locks of it the handles hold. */
-static void multi_dispose(struct chubby_call *call)
+static void multi_dispose(struct chubby_call *call, post_function *post)
 {
 	const struct request *r = &call->client.request;
 
 	for (uint32_t i = 0; i < r->multi.count; i++) {
 		if (r->multi.ops[i].kind == CHUBBY_OP_ACQUIRE)
-			async_give_back(call->cell, MESSAGE_RELEASE, r->multi.ops[i].handle, 0);
+			give_back(call->cell, MESSAGE_RELEASE, r->multi.ops[i].handle, 0, post);
 	}
 }
 
-static void async_dispose(struct chubby_call *call)
+static void async_dispose(struct chubby_call *call, post_function *post)
 {
 	const struct client_call *c = &call->client;
 
 	if (c->error != ERROR_OK)
 		return;
 	if (c->request.kind == MESSAGE_OPEN && c->reply.open.handle.size <= WIRE_HANDLE_MAX_BYTES)
-		async_give_back(call->cell, MESSAGE_CLOSE, c->reply.open.handle, 0);
+		give_back(call->cell, MESSAGE_CLOSE, c->reply.open.handle, 0, post);
 	else if (c->request.kind == MESSAGE_ACQUIRE)
-		async_give_back(call->cell, MESSAGE_RELEASE, c->request.handle, c->handle_number);
+		give_back(call->cell, MESSAGE_RELEASE, c->request.handle, c->handle_number, post);
 	else if (c->request.kind == MESSAGE_MULTI)
-		multi_dispose(call);
+		multi_dispose(call, post);
 }
 
 /* Several pages make one listing. True: the next one was asked for. */
@@ -241,8 +249,10 @@ void async_arrived(struct chubby_call *call)
 	else if (call->function != NULL)
 		callbacks_owe(&cell->callbacks, call);
 	pthread_mutex_unlock(&cell->calls_mutex);
+	/* What was asked since the discard waits in the inbox: a release behind it would take away
+	 * what it is granted. */
 	if (discarded)
-		async_dispose(call);
+		async_dispose(call, client_post_first);
 	async_unref(call);
 }
 
@@ -366,7 +376,7 @@ void chubby_call_discard(struct chubby_call *call)
 	pthread_mutex_unlock(&cell->calls_mutex);
 	callbacks_forget(&cell->callbacks, call);
 	if (done)
-		async_dispose(call);
+		async_dispose(call, client_post);
 	else
 		async_cancel(call);
 	async_unref(call);

@@ -155,6 +155,8 @@ void asyncs_free(struct chubby *cell);
 void *client_loop(void *argument);
 /* False: it was not taken. */
 bool client_post(struct chubby *cell, struct post *p);
+/* Before all that wait there: what the application asked after it must find it done. */
+bool client_post_first(struct chubby *cell, struct post *p);
 
 /* ---- handle.c, lock.c ---- */
 void handles_free(struct chubby *cell);

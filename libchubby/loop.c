@@ -37,6 +37,23 @@ bool client_post(struct chubby *cell, struct post *p)
 	return taken;
 }
 
+bool client_post_first(struct chubby *cell, struct post *p)
+{
+	bool taken;
+
+	pthread_mutex_lock(&cell->inbox_mutex);
+	taken = !cell->stopped;
+	if (taken) {
+		p->next = cell->inbox_head;
+		cell->inbox_head = p;
+		if (cell->inbox_tail == NULL)
+			cell->inbox_tail = p;
+		transport_post(cell->transport);
+	}
+	pthread_mutex_unlock(&cell->inbox_mutex);
+	return taken;
+}
+
 static struct post *inbox_take(struct chubby *cell)
 {
 	struct post *all;
