@@ -179,12 +179,12 @@ def real_files():
         strict = name in protocol.STRICT
         for m, body in facts["messages"].items():
             for number in body["fields"]:
-                for now in (None, "bytes other"):
+                for meant in (None, "bytes other"):
                     mutant = copy.deepcopy(facts)
-                    if now is None:
+                    if meant is None:
                         del mutant["messages"][m]["fields"][number]
                     else:
-                        mutant["messages"][m]["fields"][number] = now
+                        mutant["messages"][m]["fields"][number] = meant
                     breaks, _ = protocol.compare(facts, mutant, strict)
                     count += 1
                     failed += len(breaks) != 1
